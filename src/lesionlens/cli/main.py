@@ -1,0 +1,59 @@
+"""The ``lesionlens`` command: gathers the verbs and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from lesionlens import __version__
+from lesionlens.errors import LesionLensError
+
+app = typer.Typer(
+    name="lesionlens",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Screen dermoscopic images for BCC, SCC or healthy skin, train and judge the model "
+    "that does it.\n\nDecision support for research and education. **Not a diagnosis.**",
+    epilog="Try: `lesionlens predict lesion.jpg` · `lesionlens doctor` · "
+    "`lesionlens reproduce path/to/isic-folder`",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Get, check, split and decode an archive.")
+app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lesionlens {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Hold the options that belong to no verb."""
+
+
+def main() -> None:
+    """Run the command line; 0 done, 1 some items failed, 2 bad usage or bad input, 130 Ctrl-C."""
+    try:
+        app()
+    except LesionLensError as error:
+        typer.echo(f"lesionlens: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("lesionlens: stopped; run the same command again to go on", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From an archive of dermoscopy to frames, splits and a decoded cache."""

@@ -1,0 +1,47 @@
+"""The records that cross module borders: a frame of an archive, and an answer.
+
+Both are frozen dataclasses of plain values, so that they travel between processes,
+into CSV and into JSON without a special case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesionlens.labels import Label
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One labelled image of an archive."""
+
+    image_id: str  # unique in the archive, e.g. "ISIC_0024306"
+    path: Path  # where the image file is
+    label: Label
+    lesion_id: str = ""  # empty where the archive does not say
+    patient_id: str = ""  # empty where the archive does not say
+    parent_id: str = ""  # image_id of the frame this one was cut out of, empty for a whole frame
+    source: str = ""  # institution or collection, as the archive attributes it
+    age_approx: float | None = None  # years
+    sex: str = ""
+    anatom_site: str = ""  # anatom_site_general of the archive
+    is_benign: bool = False  # diagnosis_1 is Benign: healthy skin may be cut out of it
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image."""
+
+    file: str  # as the caller named it, "-" for bytes without a name
+    label: Label  # the likeliest of the three classes
+    probabilities: dict[Label, float]  # BCC, SCC, Normal, calibrated; sum to 1, given it is one
+    scope: float | None  # probability in 0..1 that it is one of the three; None: model cannot say
+    verdict: str  # one of lesionlens.confidence.VERDICTS
+    views: int  # how many deterministic views were averaged
+    elapsed_ms: float  # decoding, views and model together
+
+    @property
+    def probability(self) -> float:
+        """Probability in 0..1 of ``label``, given that the image is one of the three."""
+        return self.probabilities[self.label]

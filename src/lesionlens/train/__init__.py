@@ -1,0 +1,1 @@
+"""From a decoded cache to a trained, converted, parity-checked bundle."""
