@@ -118,9 +118,9 @@ def from_isic(diagnosis_1: str, diagnosis_2: str, diagnosis_3: str) -> Label | N
         map to no class (a malignant or indeterminate lesion of another kind).
     """
     for words, table in ((diagnosis_3, _ISIC_DIAGNOSIS_3), (diagnosis_2, _ISIC_DIAGNOSIS_2)):
-        words = words.strip().lower()
+        lowered = words.strip().lower()
         for start, label in table:
-            if words.startswith(start):
+            if lowered.startswith(start):
                 return label
     if diagnosis_1.strip().lower() == "benign" and not diagnosis_3.strip():
         return Label.UNK
