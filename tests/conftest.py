@@ -1,0 +1,71 @@
+"""Fixtures that several test files share, and the reasons for which tests are skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionlens import phantoms
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs TensorFlow where there is none, and say how to get it."""
+    if find_spec("tensorflow") is None:
+        reason = "needs TensorFlow: pip install -e '.[train]' (make test does)"
+        for item in items:
+            if item.get_closest_marker("train"):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real dermoscopy that LESIONLENS_DATA names."""
+    value = os.environ.get("LESIONLENS_DATA")
+    if not value:
+        pytest.skip("LESIONLENS_DATA is not set: no real images to test on")
+    path = Path(value)
+    if not (path / "isic" / "metadata.csv").is_file():
+        pytest.skip(f"LESIONLENS_DATA={value} has no isic/metadata.csv")
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that starts alike in every test."""
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture(scope="session")
+def phantom_image() -> Image.Image:
+    """A drawn BCC-like lesion, 600 x 450 RGB; do not change it in place."""
+    return phantoms.draw("bcc", rng=np.random.default_rng(1))
+
+
+@pytest.fixture
+def phantom_jpeg(phantom_image: Image.Image, tmp_path: Path) -> Path:
+    """The same as a JPEG file."""
+    return phantoms.save(phantom_image, tmp_path / "drawn-bcc.jpg")
+
+
+@pytest.fixture(scope="session")
+def drawn_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn archive, 8 frames of BCC, SCC, nevus and healthy skin each; read only."""
+    root = tmp_path_factory.mktemp("drawn_archive")
+    return phantoms.write_archive(root, 8, np.random.default_rng(2))
+
+
+@pytest.fixture
+def make_archive(tmp_path: Path) -> Callable[..., Path]:
+    """A function that draws an archive of its own: ``make_archive(n_per_class=6, seed=3)``."""
+
+    def make(n_per_class: int = 6, *, seed: int = 3, size_px: tuple[int, int] = (160, 120)) -> Path:
+        rng = np.random.default_rng(seed)
+        return phantoms.write_archive(tmp_path / "archive", n_per_class, rng, size_px=size_px)
+
+    return make
