@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lesionlens import __version__
+from lesionlens.cli import data_prepare
 from lesionlens.errors import LesionLensError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Get, check, split and decode an archive.")
 app.add_typer(data_app, name="data")
+data_app.command("prepare")(data_prepare.data_prepare)
 
 
 def _print_version(wanted: bool) -> None:
