@@ -1,0 +1,250 @@
+"""The model runtime: the only module that imports LiteRT.
+
+On a desktop that is ``ai-edge-litert``; in a phone build it is ``tflite-runtime``, which
+has the same interpreter. Neither interpreter may be shared between threads (it raises
+"There is at least 1 reference to internal data"), so a ``Model`` keeps one per thread and
+is itself safe to share.
+
+Views go through one at a time: batching does not pay on a CPU (1.03 ms a view alone,
+0.99 ms in a batch of ten, benchmarks/predict.py) and one shape keeps one allocation.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesionlens.errors import BundleError, LesionLensError
+
+#: Packages that bring the interpreter, tried in this order: (distribution, module).
+RUNTIMES: tuple[tuple[str, str], ...] = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter"),
+    ("tflite-runtime", "tflite_runtime.interpreter"),
+)
+#: More threads than this do not help a network of 1 ms.
+MAX_DEFAULT_THREADS = 4
+
+# stderr belongs to the whole process: two threads must not redirect it at the same time.
+_STDERR_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the network gives for N inputs."""
+
+    logits: np.ndarray  # float32, (N, K): before softmax, one column per label of the bundle
+    features: np.ndarray  # float32, (N, C): last feature map averaged over its positions
+    feature_map: np.ndarray | None  # float32, (N, rows, columns, C); None unless asked for
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """An interpreter of one thread, and the numbers of its tensors."""
+
+    interpreter: Any
+    input_index: int
+    logits: int
+    features: int
+    feature_map: int | None
+
+
+class Model:
+    """A converted network, loaded once and safe to share between threads.
+
+    Args:
+        tflite: the ``.tflite`` bytes, or the path of such a file.
+        num_threads: threads that one pass may use; None takes the cores this process may
+            run on, at most 4.
+        name: what to call the model in messages; the path, where one is given.
+
+    Raises:
+        BundleError: not a TFLite model, or its input and outputs are not those that the
+            bundle contract describes (docs/design.md).
+        LesionLensError: no runtime is installed.
+    """
+
+    def __init__(
+        self,
+        tflite: bytes | str | os.PathLike[str],
+        *,
+        num_threads: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        if isinstance(tflite, bytes):
+            self._content = tflite
+            self.name = name or "model"
+        else:
+            self.name = name or os.fspath(tflite)
+            try:
+                self._content = Path(tflite).read_bytes()
+            except OSError as error:
+                raise BundleError(
+                    f"{self.name}: cannot be read ({error.strerror or error})"
+                ) from error
+        self.num_threads = default_threads() if num_threads is None else num_threads
+        if self.num_threads < 1:
+            raise LesionLensError(f"threads: must be 1 or more, not {num_threads}")
+        self._per_thread = threading.local()
+        # The first interpreter is made here, so that a bad file is reported on loading.
+        worker = self._worker()
+        details = worker.interpreter.get_tensor_details()
+        shapes = {detail["index"]: detail["shape"] for detail in details}
+        #: (height_px, width_px, channels) of the input.
+        self.input_shape: tuple[int, ...] = tuple(int(n) for n in shapes[worker.input_index][1:])
+        #: K, the number of logits.
+        self.n_outputs: int = int(shapes[worker.logits][-1])
+
+    def run(self, batch: np.ndarray, *, feature_map: bool = False) -> Outputs:
+        """Run the network on N images, one after the other.
+
+        Args:
+            batch: (N, height, width, 3), RGB 0..255, uint8 or float32; the graph does the
+                rescaling.
+            feature_map: also return the last feature map, where the model gives it.
+
+        Returns:
+            Outputs with N rows, in the order of ``batch``.
+
+        Raises:
+            LesionLensError: ``batch`` has another shape or type.
+        """
+        if batch.ndim != 4 or batch.shape[1:] != self.input_shape:
+            raise LesionLensError(
+                f"{self.name}: takes images of shape (N, {', '.join(map(str, self.input_shape))}), "
+                f"not {batch.shape}"
+            )
+        if batch.dtype not in (np.uint8, np.float32):
+            raise LesionLensError(f"{self.name}: takes uint8 or float32 0..255, not {batch.dtype}")
+        worker = self._worker()
+        interpreter = worker.interpreter
+        wanted = [worker.logits, worker.features]
+        if feature_map and worker.feature_map is not None:
+            wanted.append(worker.feature_map)
+        shapes = [tuple(interpreter.get_tensor(index).shape[1:]) for index in wanted]
+        results = [np.empty((len(batch), *shape), np.float32) for shape in shapes]
+        for row, image in enumerate(batch):
+            interpreter.set_tensor(worker.input_index, image[np.newaxis].astype(np.float32))
+            interpreter.invoke()
+            for index, result in zip(wanted, results, strict=True):
+                result[row] = interpreter.get_tensor(index)[0]
+        return Outputs(results[0], results[1], results[2] if len(results) > 2 else None)
+
+    def _worker(self) -> _Worker:
+        worker = getattr(self._per_thread, "worker", None)
+        if worker is None:
+            worker = _make_worker(self._content, self.num_threads, self.name)
+            self._per_thread.worker = worker
+        return worker
+
+
+def default_threads() -> int:
+    """Return how many threads a model uses unless told: the usable cores, at most 4."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(MAX_DEFAULT_THREADS, cores))
+
+
+def load_interpreter_class() -> tuple[type[Any], str]:
+    """Return the interpreter class and the distribution it came from.
+
+    Raises:
+        LesionLensError: neither runtime can be imported; says why for each.
+    """
+    reasons = []
+    for distribution, module in RUNTIMES:
+        try:
+            return import_module(module).Interpreter, distribution
+        except ImportError as error:
+            reasons.append(f"{distribution}: {error}")
+    raise LesionLensError(
+        f"no model runtime can be imported ({'; '.join(reasons)}): pip install ai-edge-litert"
+    )
+
+
+def _make_worker(content: bytes, num_threads: int, name: str) -> _Worker:
+    interpreter_class, _ = load_interpreter_class()
+    try:
+        with _without_info_lines():
+            interpreter = interpreter_class(model_content=content, num_threads=num_threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"{name}: is not a TFLite model that this runtime can load ({error}); export it again"
+        ) from error
+    inputs = interpreter.get_input_details()
+    if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["dtype"] != np.float32:
+        described = ", ".join(f"{i['dtype'].__name__} {i['shape'].tolist()}" for i in inputs)
+        raise BundleError(f"{name}: takes {described}; one float32 (1, H, W, 3) input is needed")
+    outputs = _find_outputs(interpreter)
+    if "logits" not in outputs or "features" not in outputs:
+        described = ", ".join(str(o["shape"].tolist()) for o in interpreter.get_output_details())
+        raise BundleError(
+            f"{name}: gives outputs of shape {described}; logits (1, K) and features (1, C) "
+            "are needed"
+        )
+    return _Worker(
+        interpreter,
+        input_index=int(inputs[0]["index"]),
+        logits=outputs["logits"],
+        features=outputs["features"],
+        feature_map=outputs.get("feature_map"),
+    )
+
+
+def _find_outputs(interpreter: Any) -> dict[str, int]:
+    """Return tensor numbers by output name: from the signature, else told apart by shape."""
+    if len(interpreter.get_signature_list()) == 1:
+        details = interpreter.get_signature_runner().get_output_details()
+        if "logits" in details and "features" in details:
+            return {name: int(detail["index"]) for name, detail in details.items()}
+    found: dict[str, int] = {}
+    outputs = interpreter.get_output_details()
+    flat = sorted((o for o in outputs if len(o["shape"]) == 2), key=lambda o: int(o["shape"][-1]))
+    maps = [o for o in outputs if len(o["shape"]) == 4]
+    if len(maps) == 1:
+        found["feature_map"] = int(maps[0]["index"])
+    if len(flat) == 2:  # there are always fewer labels than features (576)
+        found["logits"], found["features"] = (int(o["index"]) for o in flat)
+    return found
+
+
+@contextmanager
+def _without_info_lines() -> Iterator[None]:
+    """Keep LiteRT's ``INFO:`` lines off stderr; whatever else is written there comes through.
+
+    LiteRT writes from C to file descriptor 2 and has no setting for it.
+    """
+    with _STDERR_LOCK, tempfile.TemporaryFile() as kept:
+        try:
+            original = os.dup(2)
+        except OSError:  # stderr is closed: nothing to keep clean
+            yield
+            return
+        try:
+            if sys.stderr is not None:
+                with suppress(OSError, ValueError):
+                    sys.stderr.flush()
+            os.dup2(kept.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(original, 2)
+                kept.seek(0)
+                lines = kept.read().splitlines(keepends=True)
+                talk = b"".join(line for line in lines if not line.startswith(b"INFO:"))
+                if talk:
+                    os.write(original, talk)
+        finally:
+            os.close(original)
