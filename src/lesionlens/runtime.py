@@ -147,13 +147,16 @@ class Model:
         return worker
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def default_threads() -> int:
     """Return how many threads a model uses unless told: the usable cores, at most 4."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, min(MAX_DEFAULT_THREADS, cores))
+    return min(MAX_DEFAULT_THREADS, usable_cores())
 
 
 def load_interpreter_class() -> tuple[type[Any], str]:

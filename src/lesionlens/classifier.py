@@ -1,0 +1,166 @@
+"""The classifier: an image in, an honest answer out.
+
+>>> from lesionlens import Classifier
+>>> classifier = Classifier()  # loads once; use it for many images, from many threads
+>>> answer = classifier.predict("lesion.jpg")  # doctest: +SKIP
+>>> answer.label, round(answer.probability, 2), answer.verdict  # doctest: +SKIP
+(<Label.BCC: 'BCC'>, 0.97, 'confident')
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from time import perf_counter
+from typing import overload
+
+import numpy as np
+
+from lesionlens.bundle import Bundle, ModelSpec, load_bundle
+from lesionlens.confidence import combine, split_scope, verdict_of
+from lesionlens.errors import BundleError, ImageError
+from lesionlens.imaging import ImageSource, load_pixels, name_of
+from lesionlens.records import Prediction
+from lesionlens.runtime import Model
+from lesionlens.views import check_views, make_views
+
+
+class Classifier:
+    """Answers BCC, SCC or Normal for dermoscopic images, with calibrated probabilities.
+
+    Safe to share between threads. Decision support for research and education; not a
+    diagnosis.
+
+    Args:
+        bundle: a loaded bundle, or the folder of one; None takes ``$LESIONLENS_MODEL`` where
+            it is set, else the shipped model.
+        views: views to average per image, 1..10; None takes the bundle's own number.
+        threads: threads that one image may use; None takes the usable cores, at most 4.
+
+    Raises:
+        BundleError: the bundle is missing, damaged, or does not fit this code.
+        LesionLensError: ``views`` or ``threads`` out of range, or no runtime is installed.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str] | None = None,
+        *,
+        views: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        self._views = check_views(self.spec.views if views is None else views)
+        name = os.fspath(self._bundle.directory)
+        self._model = Model(self._bundle.tflite, num_threads=threads, name=name)
+        side = self.spec.input_px
+        if self._model.input_shape != (side, side, 3):
+            raise BundleError(
+                f"{name}: the model takes {self._model.input_shape}, its model.json says "
+                f"{(side, side, 3)}; export it again"
+            )
+        if self._model.n_outputs != len(self.spec.labels):
+            raise BundleError(
+                f"{name}: the model gives {self._model.n_outputs} logits, its model.json names "
+                f"{len(self.spec.labels)} labels; export it again"
+            )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the bundle says about its model."""
+        return self._bundle.spec
+
+    @property
+    def views(self) -> int:
+        """Views averaged per image unless a call says otherwise."""
+        return self._views
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is also a sequence of str
+        self, image: ImageSource, *, views: int | None = None
+    ) -> Prediction: ...
+    @overload
+    def predict(
+        self, image: Sequence[ImageSource], *, views: int | None = None
+    ) -> list[Prediction]: ...
+    def predict(
+        self, image: ImageSource | Sequence[ImageSource], *, views: int | None = None
+    ) -> Prediction | list[Prediction]:
+        """Answer for an image, or for each image of a list or tuple.
+
+        Args:
+            image: path, encoded bytes, binary file object, PIL image or array of pixels (see
+                ``imaging.load_pixels``); or a list or tuple of those.
+            views: views to average, 1..10; None takes the classifier's own number.
+
+        Returns:
+            A Prediction for one image, a list of them in order for a list or tuple.
+
+        Raises:
+            ImageError: an image that cannot be read or is not accepted; names it.
+        """
+        if isinstance(image, list | tuple):
+            return [self._predict_one(item, views) for item in image]
+        return self._predict_one(image, views)  # type: ignore[arg-type]
+
+    def logits(self, image: ImageSource, *, views: int | None = None) -> np.ndarray:
+        """Return the network's logits for each view of an image.
+
+        For evaluation and calibration; ``confidence.combine`` makes probabilities of them.
+
+        Args:
+            image: as for ``predict``, one image.
+            views: 1..10; None takes the classifier's own number.
+
+        Returns:
+            (views, K), float32, columns in the order of ``spec.labels``.
+
+        Raises:
+            ImageError: the image cannot be read or is not accepted.
+        """
+        n_views = self._views if views is None else check_views(views)
+        _check_source(image)
+        rgb = load_pixels(image, size_px=self.spec.input_px).rgb
+        return self._model.run(make_views(rgb, n_views)).logits
+
+    def joint(self, image: ImageSource, *, views: int | None = None) -> np.ndarray:
+        """Return the calibrated joint probabilities of one image over all outputs.
+
+        Args:
+            image: as for ``predict``, one image.
+            views: 1..10; None takes the classifier's own number.
+
+        Returns:
+            (K,), float64, summing to 1, in the order of ``spec.labels``.
+
+        Raises:
+            ImageError: the image cannot be read or is not accepted.
+        """
+        logits = self.logits(image, views=views)
+        return combine(logits, self.spec.temperature_for(len(logits)))
+
+    def _predict_one(self, image: ImageSource, views: int | None) -> Prediction:
+        started = perf_counter()
+        n_views = self._views if views is None else check_views(views)
+        joint = self.joint(image, views=n_views)
+        probabilities, scope = split_scope(joint, self.spec.labels)
+        return Prediction(
+            file=name_of(image),
+            label=max(probabilities, key=probabilities.__getitem__),
+            probabilities=probabilities,
+            scope=scope,
+            verdict=verdict_of(joint, self.spec.labels, self.spec.confident_at),
+            views=n_views,
+            elapsed_ms=(perf_counter() - started) * 1e3,
+        )
+
+
+def _check_source(image: object) -> None:
+    """Raise ImageError for what ``load_pixels`` has no branch for, such as None or a generator."""
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray)
+    if isinstance(image, kinds) or hasattr(image, "read") or hasattr(image, "getexif"):
+        return
+    raise ImageError(
+        f"{type(image).__name__} is not an image; a path, bytes, a binary file object, a PIL "
+        "image or an array is accepted, or a list or tuple of those"
+    )

@@ -1,0 +1,179 @@
+"""``lesionlens predict``: answers for images, on the terminal or into a file."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionlens.cli import console
+from lesionlens.cli.inputs import STDIN, find_images, read_stdin
+from lesionlens.cli.writers import Answer, Failure, Format, make_writer
+from lesionlens.errors import ImageError, LesionLensError
+from lesionlens.files import atomic_write
+
+if TYPE_CHECKING:
+    from lesionlens.classifier import Classifier
+
+#: From this many images on, progress is shown.
+_MANY = 20
+
+
+def predict(
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE|DIR|GLOB|-",
+            help="Image files, folders, patterns in quotes, or - for image bytes on standard "
+            "input. JPEG, PNG, WebP, TIFF and BMP.",
+            show_default=False,
+        ),
+    ],
+    *,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="How to write the answers; without it what the suffix of --output says, "
+            "else a table.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to; - is standard output. Written whole."
+        ),
+    ] = "-",
+    views: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10,
+            help="Views averaged per image: 1 is fastest, 10 steadiest; without it what the "
+            "model advises.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A bundle folder; without it $LESIONLENS_MODEL, else the shipped model.",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cores to use; up to 4 without it.", show_default=False),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look in folders below folders, too.")
+    ] = False,
+) -> None:
+    """Answer BCC, SCC or healthy skin for dermoscopic images, on this machine alone.
+
+    Probabilities are calibrated and hold given that the image shows one of the three; "one of
+    the three" (scope) is the probability that it does. An answer is *confident* when both
+    together reach the model's threshold, else *uncertain*. Images that cannot be read are
+    named on stderr and make the exit code 1; the others are answered all the same.
+
+    **Not a diagnosis.**
+
+    **Examples**
+
+        lesionlens predict lesion.jpg
+
+        lesionlens predict photos/ --recursive -o answers.csv
+
+        lesionlens predict "photos/*.png" --format json --views 1
+
+        curl -s https://example.org/lesion.jpg | lesionlens predict - --format jsonl
+    """
+    form = form or _format_of(output)
+    files = find_images(images, recursive=recursive)
+    stdin = read_stdin() if STDIN in files else None
+
+    from lesionlens.classifier import Classifier
+    from lesionlens.runtime import default_threads
+
+    threads = threads or default_threads()
+    # Many images: one per core, side by side. One image: all cores on it.
+    workers = min(threads, len(files))
+    classifier = Classifier(model, views=views, threads=max(1, threads // workers))
+    talk = console.stderr()
+    n_failed = 0
+    # Rows that run over a terminal and a bar at its foot would get in each other's way.
+    rows_run = form.is_streamed and output == "-" and sys.stdout.isatty()
+    bar: AbstractContextManager[console.Advance] = (
+        console.progress("predicting", len(files))
+        if len(files) >= _MANY and not rows_run
+        else nullcontext(lambda n=1: None)
+    )
+    with _open_output(output) as stream:
+        writer = make_writer(form, stream)
+        with bar as advance:
+            for answer in _answers(classifier, files, stdin, workers):
+                if isinstance(answer, Failure):
+                    n_failed += 1
+                    talk.print(f"lesionlens: {answer.error}", markup=False, soft_wrap=True)
+                writer.write(answer)
+                advance()
+        writer.close()
+        stream.flush()
+    if output != "-":
+        talk.print(f"{output}: {len(files) - n_failed:,} answered", markup=False, soft_wrap=True)
+    if n_failed:
+        if len(files) > 1:
+            talk.print(f"lesionlens: {n_failed:,} of {len(files):,} images could not be answered")
+        raise typer.Exit(1)
+
+
+def _format_of(output: str) -> Format:
+    suffix = Path(output).suffix.lower().lstrip(".")
+    return Format(suffix) if suffix in list(Format) else Format.TABLE
+
+
+def _open_output(output: str) -> AbstractContextManager[IO[str]]:
+    if output == "-":
+        return nullcontext(sys.stdout)
+    if Path(output).is_dir():
+        raise LesionLensError(f"{output}: is a folder; --output needs the name of a file")
+    return atomic_write(output)
+
+
+def _answer(classifier: Classifier, file: str, stdin: bytes | None) -> Answer:
+    source = stdin if file == STDIN and stdin is not None else file
+    try:
+        return replace(classifier.predict(source), file=file)
+    except ImageError as error:
+        return Failure(file, str(error))
+
+
+def _answers(
+    classifier: Classifier, files: list[str], stdin: bytes | None, workers: int
+) -> Iterator[Answer]:
+    """Yield an answer per file, in order; ``workers`` at a time, a few ahead of the reader."""
+    if workers == 1:
+        for file in files:
+            yield _answer(classifier, file, stdin)
+        return
+    waiting: deque[Future[Answer]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="predict")
+    try:
+        for file in files:
+            waiting.append(pool.submit(_answer, classifier, file, stdin))
+            if len(waiting) > 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # also on Ctrl-C: what has begun ends within milliseconds, the rest never begins
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,210 @@
+"""Answers as a table for a person, or as CSV, JSON and JSON lines for a program.
+
+Every writer is told rows one by one and closed at the end. CSV and JSON lines come out
+row by row; a table and a JSON list come out whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import IO, Any, Protocol
+
+from lesionlens.labels import FULL_NAMES, IN_SCOPE
+from lesionlens.records import Prediction
+
+#: Stands under every table.
+DISCLAIMER = "Decision support for research and education. Not a diagnosis."
+
+COLUMNS: tuple[str, ...] = (
+    "file",
+    "label",
+    "verdict",
+    *(f"probability_{label}" for label in IN_SCOPE),
+    "scope",
+    "views",
+    "elapsed_ms",
+    "error",
+)
+
+# Symbol and colour of each verdict: never colour alone.
+_VERDICTS: dict[str, tuple[str, str]] = {
+    "confident": ("●", "green"),
+    "uncertain": ("◐", "yellow"),
+    "out_of_scope": ("○", "magenta"),
+    "poor_image": ("✕", "red"),
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that got no answer."""
+
+    file: str  # as the caller named it
+    error: str  # what is wrong, in a sentence that names the file
+
+
+Answer = Prediction | Failure
+
+
+class Format(StrEnum):
+    """How answers are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether each row comes out as soon as it is there."""
+        return self in (Format.CSV, Format.JSONL)
+
+
+class Writer(Protocol):
+    """Takes answers one by one."""
+
+    def write(self, answer: Answer) -> None:
+        """Take the next answer."""
+
+    def close(self) -> None:
+        """Write what is still to be written; the stream stays open."""
+
+
+def make_writer(form: Format, stream: IO[str]) -> Writer:
+    """Return the writer of a format that writes to ``stream``."""
+    writers: dict[Format, type[Any]] = {
+        Format.TABLE: TableWriter,
+        Format.JSON: JsonWriter,
+        Format.CSV: CsvWriter,
+        Format.JSONL: JsonLinesWriter,
+    }
+    writer: Writer = writers[form](stream)
+    return writer
+
+
+def as_record(answer: Answer) -> dict[str, Any]:
+    """Return an answer as JSON has it; probabilities unrounded, milliseconds to 0.001."""
+    if isinstance(answer, Failure):
+        return {"file": answer.file, "error": answer.error}
+    return {
+        "file": answer.file,
+        "label": answer.label.value,
+        "probabilities": {label.value: answer.probabilities[label] for label in IN_SCOPE},
+        "scope": answer.scope,
+        "verdict": answer.verdict,
+        "views": answer.views,
+        "elapsed_ms": round(answer.elapsed_ms, 3),
+    }
+
+
+class JsonWriter:
+    """A list of objects, written whole."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._records: list[dict[str, Any]] = []
+
+    def write(self, answer: Answer) -> None:
+        """Keep the answer for the list."""
+        self._records.append(as_record(answer))
+
+    def close(self) -> None:
+        """Write the list."""
+        self._stream.write(json.dumps(self._records, indent=2, ensure_ascii=False) + "\n")
+
+
+class JsonLinesWriter:
+    """An object a line, as soon as it is there."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, answer: Answer) -> None:
+        """Write a line."""
+        self._stream.write(json.dumps(as_record(answer), ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+class CsvWriter:
+    """A row an image under a header, as soon as it is there; ``error`` is its last column."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._rows = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+        self._rows.writeheader()
+
+    def write(self, answer: Answer) -> None:
+        """Write a row."""
+        row = as_record(answer)
+        for label, probability in row.pop("probabilities", {}).items():
+            row[f"probability_{label}"] = probability
+        self._rows.writerow(row)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+class TableWriter:
+    """A table for a person; failures are told on stderr and have no row here."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._answers: list[Prediction] = []
+
+    def write(self, answer: Answer) -> None:
+        """Keep the answer for the table."""
+        if isinstance(answer, Prediction):
+            self._answers.append(answer)
+
+    def close(self) -> None:
+        """Write the table, unless there is no answer to show."""
+        if not self._answers:
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("Image", overflow="fold")
+        table.add_column("Likeliest of the three", min_width=13)
+        for label in IN_SCOPE:
+            table.add_column(label.value, justify="right", no_wrap=True)
+        has_scope = any(answer.scope is not None for answer in self._answers)
+        if has_scope:
+            table.add_column("One of\nthe three", justify="right", no_wrap=True)
+        table.add_column("Verdict", no_wrap=True)
+        for answer in self._answers:
+            symbol, colour = _VERDICTS.get(answer.verdict, ("?", ""))
+            is_confident = answer.verdict == "confident"
+            cells = [Text(answer.file)]
+            cells.append(Text(FULL_NAMES[answer.label], style="bold" if is_confident else "dim"))
+            for label in IN_SCOPE:
+                style = "" if label is answer.label else "dim"
+                cells.append(Text(_percent(answer.probabilities[label]), style=style))
+            if has_scope:
+                cells.append(Text("–" if answer.scope is None else _percent(answer.scope)))
+            cells.append(Text(f"{symbol} {answer.verdict.replace('_', ' ')}", style=colour))
+            table.add_row(*cells)
+        console = Console(file=self._stream, highlight=False)
+        if not console.is_terminal:  # a file is as wide as it needs to be
+            wide = Console(file=self._stream, width=10_000)
+            console.width = max(wide.measure(table).maximum, len(DISCLAIMER))
+        console.print(table)
+        console.print(DISCLAIMER, style="dim")
+
+
+def _percent(probability: float) -> str:
+    """Return a share in whole percent that never says 0 or 100 of what is not quite that."""
+    if 0 < probability < 0.005:
+        return "<1 %"
+    if 0.995 <= probability < 1:
+        return ">99 %"
+    return f"{probability * 100:.0f} %"
