@@ -16,13 +16,17 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from lesionlens.errors import ImageError
 
@@ -35,12 +39,38 @@ DRAFT_PX = 2 * INPUT_PX
 MAX_PIXELS = 120_000_000
 #: Refuse images with a shorter side than this: nothing of a lesion is left to see.
 MIN_SIDE_PX = 32
-#: What the path reads. On Android, Pillow comes with JPEG and PNG only.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "MPO")
+#: What the path reads, by Pillow's names. On Android, Pillow comes with JPEG and PNG only.
+#: MPO, a phone's JPEG with a second view or a gain map, is opened as JPEG first.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 #: Suffixes that a folder search takes for images.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 
 _ACCEPTED = "JPEG, PNG, WebP, TIFF and BMP are accepted"
+_PLUGINS = dict(zip(FORMATS, ("Jpeg", "Png", "WebP", "Tiff", "Bmp"), strict=True))
+_ORIENTATION = 0x0112  # the EXIF tag
+#: How to turn an image of each EXIF orientation upright, as ``ImageOps.exif_transpose`` does.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+#: What Pillow's decoders raise on damaged files.
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 ImageSource: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
@@ -61,16 +91,16 @@ def name_of(source: ImageSource) -> str:
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     name = getattr(source, "filename", None) or getattr(source, "name", None)
-    return name if isinstance(name, str) and name else "-"
+    return name if isinstance(name, str) and name and name != "<stdin>" else "-"
 
 
 def load_pixels(source: ImageSource, *, size_px: int = INPUT_PX, full: bool = False) -> Pixels:
     """Read an image and bring it to the model's input.
 
     Args:
-        source: path, encoded bytes, binary file object, PIL image, or array of pixels:
-            (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey; uint8 0..255, uint16 0..65535
-            or float 0..1.
+        source: path, encoded bytes, binary file object (read from its start, left open), PIL
+            image (its current frame), or array of pixels: (H, W, 3) RGB, (H, W, 4) RGBA or
+            (H, W) grey; uint8 0..255, uint16 0..65535 or float 0..1.
         size_px: side in pixels of the square to return.
         full: decode at full scale; for measuring what the scaled decode costs.
 
@@ -81,68 +111,124 @@ def load_pixels(source: ImageSource, *, size_px: int = INPUT_PX, full: bool = Fa
         ImageError: unreadable, of an unknown format, animated, too small or too large.
     """
     name = name_of(source)
+    least_px = None if full else max(DRAFT_PX, 2 * size_px)
+    with _opened(source, name, least_px) as (image, size):
+        with _explained(name):
+            orientation = _orientation(image)
+            small = _turn(_shrink(image, (size_px, size_px), name), orientation)
+        width, height = _turned(size, orientation)
+        return Pixels(np.array(small, dtype=np.uint8), width, height)
+
+
+def load_picture(source: ImageSource, *, max_side_px: int = 1024) -> Image.Image:
+    """Read an image for a person to look at: upright RGB, not squashed.
+
+    Args:
+        source: as in ``load_pixels``, with the same checks.
+        max_side_px: longest side in pixels of what is returned; smaller images stay as they are.
+
+    Raises:
+        ImageError: as in ``load_pixels``.
+    """
+    name = name_of(source)
+    with _opened(source, name, max_side_px) as (image, size), _explained(name):
+        orientation = _orientation(image)
+        scale = min(1.0, max_side_px / max(size))
+        wanted = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        return _turn(_shrink(image, wanted, name), orientation)
+
+
+@contextmanager
+def _opened(
+    source: ImageSource, name: str, least_px: int | None
+) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+    """Yield the checked, decoded image as stored, and its full size (width, height) as stored.
+
+    A JPEG is decoded at the smallest scale that keeps both sides at ``least_px``; None: at full.
+    """
     if isinstance(source, np.ndarray):
-        return _finish(_from_array(source, name), size_px)
-    if isinstance(source, Image.Image):
-        _check_size(source, name)
-        return _finish(source, size_px)
-    with _open(source, name) as image:
-        _check_size(image, name)
-        _check_still(image, name)
-        if not full:
-            # A no-op for anything but JPEG; DCT-scaled decode by 1/2, 1/4 or 1/8.
-            width, height = image.size
-            image.draft(None, (max(DRAFT_PX, 2 * size_px),) * 2)
-            upright = (width, height)
-        else:
-            upright = image.size
-        _decode(image, name)
-        pixels = _finish(image, size_px)
-        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # orientation turns width and height
-            upright = upright[::-1]
-        return Pixels(pixels.rgb, *upright)
+        image = _from_array(source, name)
+        yield image, image.size
+    elif isinstance(source, Image.Image):
+        _check_size(source.size, name)
+        with _explained(name):
+            source.load()
+        yield source, source.size
+    else:
+        with _open(source, name) as image:
+            size = image.size
+            _check_size(size, name)
+            with _explained(name):
+                _check_still(image, name)
+                if least_px is not None:
+                    # A no-op for anything but JPEG; DCT-scaled decode by 1/2, 1/4 or 1/8.
+                    image.draft(None, (least_px, least_px))
+                image.load()
+            yield image, size
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn what a decoder raises into an ImageError that says what to do."""
+    try:
+        yield
+    except _DECODER_ERRORS as error:
+        if "truncated" in str(error).lower() or isinstance(error, EOFError):
+            raise ImageError(
+                f"{name}: is truncated (the file ends before the image does) and was not used; "
+                "copy or download it again"
+            ) from error
+        raise ImageError(f"{name}: cannot be decoded ({error}); {_ACCEPTED}") from error
 
 
 def _open(source: object, name: str) -> Image.Image:
+    """Open by the header alone.
+
+    Not ``Image.open``: that warns above 89 megapixels, and a warning can only be held back by
+    changing filters that all threads share; it also loads some forty decoders that we refuse.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         stream: object = io.BytesIO(source)
     elif isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if path.is_dir():
+        stream = os.fspath(source)
+        if Path(stream).is_dir():
             raise ImageError(f"{name}: is a directory, not an image; {_ACCEPTED}")
-        stream = path
     else:
         stream = source
     try:
-        with warnings.catch_warnings():
-            # Our own limit is checked next; Pillow's warning would only repeat it.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(stream, formats=FORMATS)  # type: ignore[arg-type]
+        head, stream = _head(stream)
     except FileNotFoundError as error:
         raise ImageError(f"{name}: no such file") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{name}: its header announces more than {MAX_PIXELS / 1e6:.0f} megapixels; "
-            "nothing was decoded. Scale it down first"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: {_why_unidentified(source)}; {_ACCEPTED}") from error
-    except (OSError, ValueError, SyntaxError, TypeError, EOFError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ImageError(f"{name}: cannot be read ({error}); {_ACCEPTED}") from error
+    for file_format, plugin in _PLUGINS.items():
+        import_module(f"PIL.{plugin}ImagePlugin")  # a look-up after the first time
+        factory, accept = Image.OPEN[file_format]
+        verdict = accept(head) if accept else True
+        if isinstance(verdict, str) or not verdict:  # a text says what Pillow was built without
+            continue
+        with _explained(name):
+            return factory(stream, name)  # type: ignore[arg-type]
+    raise ImageError(f"{name}: {_why_unidentified(head)}; {_ACCEPTED}")
 
 
-def _why_unidentified(source: object) -> str:
+def _head(stream: object) -> tuple[bytes, object]:
+    """Return the first bytes and what to read the image from: a path, or a rewound stream."""
+    if isinstance(stream, str):
+        with open(stream, "rb") as file:
+            return file.read(132), stream
     try:
-        if isinstance(source, bytes | bytearray | memoryview):
-            head = bytes(source[:16])
-        elif isinstance(source, str | os.PathLike):
-            with open(source, "rb") as file:
-                head = file.read(16)
-        else:
-            source.seek(0)  # type: ignore[attr-defined]
-            head = source.read(16)  # type: ignore[attr-defined]
-    except (OSError, ValueError):
-        return "is not an image"
+        stream.seek(0)  # type: ignore[attr-defined]
+    except (OSError, AttributeError):  # a pipe
+        stream = io.BytesIO(stream.read())  # type: ignore[attr-defined]
+    head = stream.read(132)  # type: ignore[attr-defined]
+    stream.seek(0)  # type: ignore[attr-defined]
+    if not isinstance(head, bytes):
+        raise TypeError("it was opened as text; open it with mode 'rb'")
+    return head, stream
+
+
+def _why_unidentified(head: bytes) -> str:
     if not head:
         return "is empty (0 bytes)"
     if head[4:8] == b"ftyp":
@@ -151,11 +237,13 @@ def _why_unidentified(source: object) -> str:
         return "is a GIF"
     if head[128:132] == b"DICM":
         return "is a DICOM file"
+    if head[:4] == b"%PDF":
+        return "is a PDF"
     return "is not an image, whatever its name says"
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{name}: {width} x {height} is more than {MAX_PIXELS / 1e6:.0f} megapixels; "
@@ -169,7 +257,7 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _check_still(image: Image.Image, name: str) -> None:
-    # MPO is a phone JPEG with an extra view or gain map: its first frame is the photo.
+    # An MPO's further frames are another view or a gain map: its first is the photo.
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise ImageError(
@@ -178,57 +266,59 @@ def _check_still(image: Image.Image, name: str) -> None:
         )
 
 
-def _decode(image: Image.Image, name: str) -> None:
-    try:
-        image.load()
-    except OSError as error:
-        if "truncated" in str(error):
-            raise ImageError(
-                f"{name}: is truncated (the file ends before the image does) and was not used; "
-                "copy or download it again"
-            ) from error
-        raise ImageError(f"{name}: cannot be decoded ({error}); {_ACCEPTED}") from error
-    except (ValueError, SyntaxError, EOFError, MemoryError, IndexError, TypeError) as error:
-        raise ImageError(f"{name}: cannot be decoded ({error}); {_ACCEPTED}") from error
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation that is still to be undone: 1..8, 1 for upright."""
+    value = image.getexif().get(_ORIENTATION, 1)
+    return value if value in _TURNS else 1
 
 
-def _finish(image: Image.Image, size_px: int) -> Pixels:
-    width, height = image.size
-    small = _to_rgb(image).resize((size_px, size_px), Image.Resampling.BILINEAR)
-    small.info["exif"] = image.info.get("exif", b"")
-    upright = ImageOps.exif_transpose(small)
-    return Pixels(np.asarray(upright, dtype=np.uint8), width, height)
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return ``image`` as 8-bit RGB; transparency lies on white, as a viewer shows it."""
-    if image.mode == "RGB":
-        return image
-    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        # 16-bit greyscale spans 0..65535; Pillow opens some of it as 32-bit "I".
-        scale = 257.0 if image.mode != "F" else (1.0 if values.max(initial=0) > 1.5 else 1 / 255)
-        return Image.fromarray(np.clip(values / scale + 0.5, 0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (size[1], size[0]) if orientation >= 5 else size
+
+
+def _shrink(image: Image.Image, size: tuple[int, int], name: str) -> Image.Image:
+    """Return ``image`` as 8-bit RGB of ``size``; transparency lies on white, as viewers show it."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_grey(image, name)
+    elif image.has_transparency_data:
+        # Pillow scales RGBA premultiplied, so that laying it on white may wait until it is small.
+        rgba = image.convert("RGBA").resize(size, Image.Resampling.BILINEAR)
+        ground = Image.new("RGBA", size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+
+
+def _to_grey(image: Image.Image, name: str) -> Image.Image:
+    """Return a 16-bit or float greyscale image as 8-bit."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        return _from_array(values, name)
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError(
+            f"{name}: its pixels span {values.min()}..{values.max()}; "
+            "save it with 8 or 16 bits a channel"
+        )
+    return _from_array(values.astype(np.uint16), name)
 
 
 def _from_array(array: np.ndarray, name: str) -> Image.Image:
     accepted = "(H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey are accepted"
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise ImageError(f"{name}: an array of shape {array.shape} is not an image; {accepted}")
+    _check_size((array.shape[1], array.shape[0]), name)
     if array.dtype == np.uint16:
         array = (array.astype(np.float32) / 257.0 + 0.5).astype(np.uint8)
     elif np.issubdtype(array.dtype, np.floating):
-        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+        low, high = float(array.min()), float(array.max())  # NaN if there is any
+        if not 0 <= low <= high <= 1:
             raise ImageError(
-                f"{name}: a float array must be finite and within 0..1, this one spans "
-                f"{np.nanmin(array):g}..{np.nanmax(array):g}; pass 0..255 as uint8"
+                f"{name}: float pixels must be finite and within 0..1, these span "
+                f"{low:g}..{high:g}; pass 0..255 as uint8"
             )
         array = (array * 255 + 0.5).astype(np.uint8)
     elif array.dtype != np.uint8:
@@ -236,6 +326,4 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
             f"{name}: an array of {array.dtype} is not accepted; use uint8 (0..255), "
             "uint16 (0..65535) or float (0..1)"
         )
-    image = Image.fromarray(np.ascontiguousarray(array))
-    _check_size(image, name)
-    return image
+    return Image.fromarray(np.ascontiguousarray(array))

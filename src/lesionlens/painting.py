@@ -50,7 +50,20 @@ class Canvas:
     def blend(self, colour: _Colour | np.ndarray, mask: np.ndarray | float) -> None:
         """Lay ``colour`` over the picture where ``mask`` (0..1, (H, W)) says."""
         weight = np.clip(np.asarray(mask, dtype=np.float32), 0, 1)[..., None]
-        self.rgb += (np.asarray(colour, dtype=np.float32) - self.rgb) * weight
+        paint = np.asarray(colour, dtype=np.float32)
+        if weight.shape[:2] == self.rgb.shape[:2]:  # most masks are small: touch only their box
+            painted = weight[..., 0] > 0
+            rows, columns = np.atleast_1d(painted.any(axis=1)), np.atleast_1d(painted.any(axis=0))
+            if not rows.any():
+                return
+            box = np.s_[
+                rows.argmax() : len(rows) - rows[::-1].argmax(),
+                columns.argmax() : len(columns) - columns[::-1].argmax(),
+            ]
+            paint = paint[box] if paint.ndim == 3 else paint
+            self.rgb[box] += (paint - self.rgb[box]) * weight[box]
+        else:
+            self.rgb += (paint - self.rgb) * weight
 
     def shade(self, factor: np.ndarray) -> None:
         """Multiply the light by ``factor``, (H, W) or (H, W, 3)."""
@@ -80,7 +93,11 @@ class Canvas:
     ) -> np.ndarray:
         """Return the mask of a roundish patch; ``wobble`` and ``soft`` are shares of its radius."""
         angle = self.rng.uniform(0, math.pi)
-        dx, dy = self.x - centre[0], self.y - centre[1]
+        # Computed in a window that holds it; a lesion has dozens of these.
+        reach = 2 * radius * math.sqrt(aspect) * (1 + soft)
+        columns = slice(*np.searchsorted(self.x[0], (centre[0] - reach, centre[0] + reach)))
+        rows = slice(*np.searchsorted(self.y[:, 0], (centre[1] - reach, centre[1] + reach)))
+        dx, dy = self.x[:, columns] - centre[0], self.y[rows] - centre[1]
         along = (dx * math.cos(angle) + dy * math.sin(angle)) / math.sqrt(aspect)
         across = (dy * math.cos(angle) - dx * math.sin(angle)) * math.sqrt(aspect)
         theta = np.arctan2(across, along)
@@ -90,7 +107,9 @@ class Canvas:
             edge += swing * np.cos(wave * theta + self.rng.uniform(0, 2 * math.pi))
         distance = np.hypot(along, across) / (radius * np.maximum(edge, 0.3))
         t = np.clip((1 - distance) / soft + 0.5, 0, 1)
-        return t * t * (3 - 2 * t)
+        mask = np.zeros(self.rgb.shape[:2], dtype=np.float32)
+        mask[rows, columns] = t * t * (3 - 2 * t)
+        return mask
 
     def strokes(self, strokes: Sequence[Stroke], *, blur: float = 0.001) -> np.ndarray:
         """Return the mask of round-ended lines; ``blur`` is a radius in short sides."""

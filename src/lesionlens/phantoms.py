@@ -26,7 +26,7 @@ KINDS: tuple[str, ...] = tuple(PAINTERS)
 #: Written into the metadata of every file.
 NOTE = "drawn by LesionLens, not a photograph"
 #: Larger pictures are drawn at this long side and scaled up, then grained at full size.
-_DRAWN_PX = 1600
+_DRAWN_PX = 1200
 
 
 def draw(
@@ -56,9 +56,9 @@ def draw(
     image = canvas.to_image().filter(ImageFilter.GaussianBlur(0.0016 * canvas.short))  # a lens's
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(image, dtype=np.int16)
-    grain = rng.normal(0.0, 2.0, (height, width, 1)).astype(np.float32)  # a sensor's, grey levels
-    image = Image.fromarray(np.clip(pixels + np.rint(grain), 0, 255).astype(np.uint8))
+    grain = 2.0 * rng.standard_normal((height, width, 1), dtype=np.float32)  # a sensor's, levels
+    pixels = np.asarray(image, dtype=np.int16) + np.rint(grain).astype(np.int16)
+    image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     image.info["comment"] = f"{NOTE}; kind: {kind}"
     return image
 

@@ -1,0 +1,463 @@
+"""The pixel path on good and bad input: what is refused, with which words, and what comes out."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import struct
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from lesionlens import imaging, phantoms
+from lesionlens.errors import ImageError
+from lesionlens.imaging import INPUT_PX, load_picture, load_pixels
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def png_announcing(width: int, height: int) -> bytes:
+    """A PNG whose header promises a size, with a few bytes of pixels behind it."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+
+
+def quarters(width: int = 320, height: int = 240) -> np.ndarray:
+    """Red, green / blue, white: tells every orientation from every other."""
+    array = np.empty((height, width, 3), dtype=np.uint8)
+    array[: height // 2, : width // 2] = RED
+    array[: height // 2, width // 2 :] = GREEN
+    array[height // 2 :, : width // 2] = BLUE
+    array[height // 2 :, width // 2 :] = WHITE
+    return array
+
+
+def corners(rgb: np.ndarray) -> list[tuple[int, ...]]:
+    side = rgb.shape[0] // 4
+    places = ((side, side), (side, -side), (-side, side), (-side, -side))
+    return [tuple(int(value) for value in rgb[place]) for place in places]
+
+
+def mean_difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
+
+
+# How an upright array has to be stored for a viewer to see it upright, by EXIF orientation.
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+# ---------------------------------------------------------------- refused, in words that help
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"Dear doctor, please find attached\n" * 20, "is not an image, whatever its name says"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + b"\0" * 200, "HEIC"),
+        (b"\0" * 128 + b"DICM" + b"\0" * 64, "DICOM"),
+        (b"%PDF-1.7\n" + b"\0" * 64, "PDF"),
+    ],
+)
+def test_a_file_that_is_no_image_is_refused_by_what_it_is(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "lesion.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError) as caught:
+        load_pixels(path)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+    assert "JPEG, PNG, WebP, TIFF and BMP are accepted" in str(caught.value)
+
+
+def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
+        load_pixels(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match="is a directory"):
+        load_pixels(tmp_path)
+
+
+def test_an_unreadable_file_is_named(phantom_jpeg: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    phantom_jpeg.chmod(0)
+    with pytest.raises(ImageError, match=r"drawn-bcc\.jpg: cannot be read"):
+        load_pixels(phantom_jpeg)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.98])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_truncated_image_is_refused_and_said_not_to_have_been_used(
+    phantom_image: Image.Image, tmp_path: Path, share: float, suffix: str
+) -> None:
+    path = phantoms.save(phantom_image, tmp_path / f"half.{suffix}")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ImageError) as caught:
+        load_pixels(path)
+    assert f"half.{suffix}: is truncated" in str(caught.value)
+    assert "was not used" in str(caught.value)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_a_damaged_file_raises_nothing_but_image_error(
+    file_format: str, rng: np.random.Generator
+) -> None:
+    whole = encode(phantoms.draw("scc", size_px=(90, 70), rng=rng), file_format)
+    outcomes = {"read": 0, "refused": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow comments on damaged TIFF tags
+        for _ in range(150):
+            content = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+            for at in rng.integers(0, len(content), int(rng.integers(0, 6))):
+                content[at] = rng.integers(256)
+            # Most of the damage near the start, where the headers are.
+            for at in rng.integers(0, min(len(content), 120), int(rng.integers(0, 4))):
+                content[at] = rng.integers(256)
+            try:
+                load_pixels(bytes(content))
+                outcomes["read"] += 1
+            except ImageError:
+                outcomes["refused"] += 1
+    assert outcomes["refused"] > 0, outcomes
+
+
+def test_a_huge_header_is_refused_before_a_pixel_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_announcing(60_000, 60_000))
+    limit = Image.MAX_IMAGE_PIXELS
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match="60000 x 60000 is more than 120 megapixels"):
+        load_pixels(path)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < (20_000_000 if sys.platform == "darwin" else 20_000)  # bytes there, KB here
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_large_photo_draws_no_warning_and_leaves_the_filters_alone() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        filters = list(warnings.filters)
+        with pytest.raises(ImageError, match=r"truncated|cannot be decoded"):
+            load_pixels(
+                png_announcing(10_000, 10_000)
+            )  # a size we accept, pixels that are not there
+        assert list(warnings.filters) == filters
+
+
+@pytest.mark.parametrize("size", [(20, 20), (20, 400), (1, 1)])
+def test_a_tiny_image_is_refused(size: tuple[int, int]) -> None:
+    for source in (
+        encode(Image.new("RGB", size), "PNG"),
+        Image.new("RGB", size),
+        np.zeros((size[1], size[0], 3), dtype=np.uint8),
+    ):
+        with pytest.raises(ImageError, match=f"{size[0]} x {size[1]} pixels is too small"):
+            load_pixels(source)
+
+
+def test_the_smallest_and_the_thinnest_accepted_images_pass() -> None:
+    for size in ((32, 32), (32, 3000)):
+        assert load_pixels(Image.new("RGB", size)).rgb.shape == (INPUT_PX, INPUT_PX, 3)
+
+
+@pytest.mark.parametrize(("file_format", "word"), [("GIF", "is a GIF"), ("PNG", "with 3 frames")])
+def test_an_animation_is_refused(phantom_image: Image.Image, file_format: str, word: str) -> None:
+    frames = [ImageOps.mirror(phantom_image), ImageOps.flip(phantom_image)]
+    content = encode(phantom_image, file_format, save_all=True, append_images=frames)
+    with pytest.raises(ImageError, match=word):
+        load_pixels(content)
+
+
+def test_a_tiff_with_two_pages_and_an_animated_webp_are_refused(
+    phantom_image: Image.Image,
+) -> None:
+    other = [ImageOps.mirror(phantom_image)]
+    for file_format in ("TIFF", "WEBP"):
+        content = encode(phantom_image, file_format, save_all=True, append_images=other)
+        with pytest.raises(ImageError, match=f"is a {file_format} with 2 frames"):
+            load_pixels(content)
+
+
+def test_a_file_opened_as_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "note.jpg"
+    path.write_text("not an image")
+    with path.open(encoding="utf-8") as file, pytest.raises(ImageError, match="mode 'rb'"):
+        load_pixels(file)  # type: ignore[arg-type]
+
+
+def test_a_pil_image_that_is_truncated_behind_its_header_is_refused(phantom_jpeg: Path) -> None:
+    phantom_jpeg.write_bytes(phantom_jpeg.read_bytes()[:9000])
+    with Image.open(phantom_jpeg) as image, pytest.raises(ImageError, match="is truncated"):
+        load_pixels(image)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((64, 64, 2), np.uint8), "shape"),
+        (np.zeros((3, 64, 64), np.uint8), "shape"),
+        (np.zeros((64,), np.uint8), "shape"),
+        (np.zeros((0, 64, 3), np.float32), "too small"),
+        (np.zeros((64, 64, 3), np.int64), "int64"),
+        (np.full((64, 64, 3), 200.0), "within 0..1"),
+        (np.full((64, 64, 3), np.nan), "finite"),
+    ],
+)
+def test_an_array_of_the_wrong_kind_is_refused(array: np.ndarray, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        load_pixels(array)
+
+
+def test_32_bit_pixels_without_an_agreed_range_are_refused() -> None:
+    image = Image.fromarray(np.full((64, 64), 1_000_000, dtype=np.int32))
+    with pytest.raises(ImageError, match="8 or 16 bits"):
+        load_pixels(encode(image, "TIFF"))
+
+
+# ---------------------------------------------------------------- read, and read right
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_every_exif_orientation_comes_out_upright(orientation: int, file_format: str) -> None:
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](quarters())))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+    content = encode(stored, file_format, exif=exif, **options.get(file_format, {}))
+    pixels = load_pixels(content)
+    assert (pixels.width_px, pixels.height_px) == (320, 240)
+    expected = load_pixels(quarters()).rgb
+    for found, wanted in zip(corners(pixels.rgb), corners(expected), strict=True):
+        assert np.allclose(found, wanted, atol=3)
+    picture = load_picture(content, max_side_px=160)
+    assert picture.size == (160, 120)
+    assert mean_difference(np.asarray(picture.resize((224, 224))), expected) < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turning_is_exact(phantom_image: Image.Image, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    flat = load_pixels(encode(phantom_image, "JPEG", quality=90)).rgb
+    turned = load_pixels(encode(phantom_image, "JPEG", quality=90, exif=exif)).rgb
+    small = Image.fromarray(flat)
+    small.getexif()[0x0112] = orientation
+    assert np.array_equal(turned, np.asarray(ImageOps.exif_transpose(small)))
+
+
+def test_a_pil_image_is_turned_by_its_exif_and_left_as_it_was() -> None:
+    image = Image.fromarray(np.ascontiguousarray(STORED[6](quarters())))
+    image.getexif()[0x0112] = 6  # in memory only, never saved
+    before = image.tobytes()
+    pixels = load_pixels(image)
+    assert corners(pixels.rgb) == [RED, GREEN, BLUE, WHITE]
+    assert (pixels.width_px, pixels.height_px) == (320, 240)
+    assert image.tobytes() == before
+    assert image.getexif()[0x0112] == 6
+
+
+def test_a_meaningless_orientation_is_ignored() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    content = encode(Image.fromarray(quarters()), "PNG", exif=exif)
+    assert corners(load_pixels(content).rgb) == [RED, GREEN, BLUE, WHITE]
+
+
+def test_a_cmyk_jpeg_keeps_its_colours(phantom_image: Image.Image) -> None:
+    content = encode(phantom_image.convert("CMYK"), "JPEG", quality=95)
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == "CMYK"
+    assert mean_difference(load_pixels(content).rgb, load_pixels(phantom_image).rgb) < 2
+
+
+def test_16_bit_grey_is_scaled_to_8_bit() -> None:
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16)[None, :].repeat(64, axis=0)
+    wanted = load_pixels((ramp / 257).round().astype(np.uint8)).rgb
+    for source in (
+        encode(Image.fromarray(ramp), "PNG"),
+        encode(Image.fromarray(ramp), "TIFF"),
+        Image.fromarray(ramp),
+        Image.fromarray(ramp.astype(np.int32)),
+        ramp,
+    ):
+        rgb = load_pixels(source).rgb
+        assert rgb[..., 0].min() == 0
+        assert rgb[..., 0].max() == 255
+        assert np.array_equal(rgb, wanted)
+
+
+def test_16_bit_rgb_png_is_scaled_to_8_bit(phantom_image: Image.Image) -> None:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV writes the 16-bit RGB PNG of this test")
+    rgb = np.asarray(phantom_image)
+    done, content = cv2.imencode(".png", rgb[..., ::-1].astype(np.uint16) * 257)
+    assert done
+    assert content[24] == 16  # bit depth in the header
+    assert mean_difference(load_pixels(content.tobytes()).rgb, load_pixels(rgb).rgb) <= 0.01
+
+
+def test_a_palette_image_keeps_its_colours(phantom_image: Image.Image) -> None:
+    palette = phantom_image.quantize(256)
+    rgb = load_pixels(encode(palette, "PNG")).rgb
+    assert np.array_equal(rgb, load_pixels(palette.convert("RGB")).rgb)
+
+
+def test_transparency_lies_on_white() -> None:
+    rgba = np.zeros((64, 64, 4), dtype=np.uint8)
+    rgba[:, :32] = (200, 40, 40, 255)
+    grey = Image.merge("LA", (Image.new("L", (64, 64), 90), Image.fromarray(rgba[..., 3])))
+    see_through = Image.fromarray(np.repeat(np.uint8([[1, 0]]), 32, axis=1).repeat(64, axis=0))
+    see_through = see_through.convert("P")
+    see_through.putpalette([255, 255, 0, 200, 40, 40])
+    see_through.info["transparency"] = 0
+    for source, left in (
+        (rgba, (200, 40, 40)),
+        (encode(Image.fromarray(rgba), "PNG"), (200, 40, 40)),
+        (encode(Image.fromarray(rgba), "WEBP", lossless=True), (200, 40, 40)),
+        (encode(grey, "PNG"), (90, 90, 90)),
+        (encode(see_through, "PNG", transparency=0), (200, 40, 40)),
+    ):
+        rgb = load_pixels(source).rgb
+        assert tuple(rgb[112, 40]) == left
+        assert tuple(rgb[112, 200]) == WHITE
+
+
+def test_half_transparency_scales_as_a_viewer_shows_it(phantom_image: Image.Image) -> None:
+    rgba = phantom_image.convert("RGBA")
+    fade = np.linspace(0, 255, 600).astype(np.uint8)[None, :].repeat(450, axis=0)
+    rgba.putalpha(Image.fromarray(fade))
+    ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    shown = Image.alpha_composite(ground, rgba).convert("RGB")
+    assert mean_difference(load_pixels(rgba).rgb, load_pixels(shown).rgb) < 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "YCbCr", "HSV", "CMYK", "LA", "PA", "RGBX"])
+def test_every_ordinary_pillow_mode_is_read(phantom_image: Image.Image, mode: str) -> None:
+    if mode == "PA":
+        image = phantom_image.quantize(64).convert("PA")
+    else:
+        image = phantom_image.convert(mode)
+    rgb = load_pixels(image).rgb
+    grey = np.asarray(phantom_image.convert("L")).mean()
+    assert abs(float(np.asarray(Image.fromarray(rgb).convert("L")).mean()) - grey) < 8
+
+
+def test_every_form_of_the_same_image_gives_the_same_pixels(phantom_jpeg: Path) -> None:
+    content = phantom_jpeg.read_bytes()
+    wanted = load_pixels(phantom_jpeg).rgb
+    assert wanted.shape == (INPUT_PX, INPUT_PX, 3)
+    assert wanted.dtype == np.uint8
+    assert wanted.flags.writeable
+    with Image.open(phantom_jpeg) as image:
+        array = np.asarray(image)
+    read_end, write_end = os.pipe()
+    with phantom_jpeg.open("rb") as file, os.fdopen(read_end, "rb") as pipe:
+        with ThreadPoolExecutor(1) as writer, os.fdopen(write_end, "wb") as sink:
+            writer.submit(lambda: (sink.write(content), sink.close()))
+            sources = {
+                "text path": str(phantom_jpeg),
+                "bytes": content,
+                "bytearray": bytearray(content),
+                "memoryview": memoryview(content),
+                "file": file,
+                "stream": io.BytesIO(content),
+                "pipe": pipe,
+                "array": array,
+                "float array": array / 255,
+                "PIL image": Image.fromarray(array),
+            }
+            for form, source in sources.items():
+                assert np.array_equal(load_pixels(source).rgb, wanted), form
+        assert not file.closed
+        assert np.array_equal(load_pixels(file).rgb, wanted)  # once more, from its start
+
+
+def test_what_a_source_is_called() -> None:
+    assert imaging.name_of("a/b.jpg") == "a/b.jpg"
+    assert imaging.name_of(Path("b.jpg")) == "b.jpg"
+    assert imaging.name_of(b"") == "-"
+    assert imaging.name_of(sys.__stdin__.buffer) == "-"  # type: ignore[union-attr]
+    assert imaging.name_of(np.zeros(1)) == "-"
+
+
+def test_threads_read_the_same_pixels(phantom_jpeg: Path) -> None:
+    wanted = load_pixels(phantom_jpeg).rgb
+    with ThreadPoolExecutor(8) as pool:
+        for pixels in pool.map(load_pixels, [phantom_jpeg] * 64):
+            assert np.array_equal(pixels.rgb, wanted)
+
+
+def test_a_picture_for_people_keeps_its_shape(phantom_jpeg: Path) -> None:
+    assert load_picture(phantom_jpeg).size == (600, 450)
+    assert load_picture(phantom_jpeg, max_side_px=200).size == (200, 150)
+    with pytest.raises(ImageError, match="is empty"):
+        load_picture(b"")
+
+
+def test_the_first_view_of_a_phone_photo_with_two_is_read(phantom_image: Image.Image) -> None:
+    second = ImageOps.invert(phantom_image)
+    content = encode(phantom_image, "MPO", save_all=True, append_images=[second], quality=90)
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.n_frames == 2
+    wanted = load_pixels(encode(phantom_image, "JPEG", quality=90)).rgb
+    assert mean_difference(load_pixels(content).rgb, wanted) < 1
+
+
+# ---------------------------------------------------------------- scaled decoding
+
+
+def test_a_12_megapixel_photo_differs_by_less_than_a_grey_level_from_a_full_decode(
+    rng: np.random.Generator,
+) -> None:
+    photo = phantoms.draw("scc", size_px=(4000, 3000), rng=rng)
+    content = encode(photo, "JPEG", quality=90)
+    scaled, full = load_pixels(content), load_pixels(content, full=True)
+    assert (scaled.width_px, scaled.height_px) == (4000, 3000)
+    assert not np.array_equal(scaled.rgb, full.rgb)  # it was scaled indeed
+    assert mean_difference(scaled.rgb, full.rgb) < 1
+
+
+@pytest.mark.slow
+def test_real_dermoscopy_differs_by_less_than_a_grey_level_from_a_full_decode(
+    data_dir: Path,
+) -> None:
+    paths = sorted((data_dir / "originals").glob("*.jpg"))
+    assert paths, "no originals"
+    for path in paths[::20]:  # as a phone would store them: 12 megapixels
+        with Image.open(path) as image:
+            large = image.resize((4000, 3000), Image.Resampling.BICUBIC)
+        content = encode(large, "JPEG", quality=90)
+        scaled, full = load_pixels(content).rgb, load_pixels(content, full=True).rgb
+        assert mean_difference(scaled, full) < 1, path.name
+    for path in paths:  # and as they are
+        scaled, full = load_pixels(path).rgb, load_pixels(path, full=True).rgb
+        assert mean_difference(scaled, full) < 1, path.name
