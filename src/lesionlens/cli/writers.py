@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO, Any, Protocol
@@ -17,6 +19,9 @@ from lesionlens.records import Prediction
 
 #: Stands under every table.
 DISCLAIMER = "Decision support for research and education. Not a diagnosis."
+
+#: Explains the column of that name.
+SCOPE_LEGEND = "In scope: how probable it is that the image shows one of the three at all."
 
 COLUMNS: tuple[str, ...] = (
     "file",
@@ -172,20 +177,25 @@ class TableWriter:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("Image", overflow="fold")
-        table.add_column("Likeliest of the three", min_width=13)
+        folder = _common_folder([answer.file for answer in self._answers])
+        names = [os.path.relpath(a.file, folder) if folder else a.file for a in self._answers]
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        heading = f"Image in {folder}" if folder else "Image"
+        table.add_column(heading, overflow="fold", min_width=min(24, max(map(len, names))))
+        table.add_column(
+            "Likeliest", min_width=max(map(len, _words(FULL_NAMES[label] for label in IN_SCOPE)))
+        )
         for label in IN_SCOPE:
             table.add_column(label.value, justify="right", no_wrap=True)
         has_scope = any(answer.scope is not None for answer in self._answers)
         if has_scope:
-            table.add_column("One of\nthe three", justify="right", no_wrap=True)
-        table.add_column("Verdict", no_wrap=True)
-        for answer in self._answers:
+            table.add_column("In scope", justify="right", no_wrap=True)
+        table.add_column("Verdict", min_width=2 + max(len(a.verdict) for a in self._answers))
+        for answer, name in zip(self._answers, names, strict=True):
             symbol, colour = _VERDICTS.get(answer.verdict, ("?", ""))
             is_confident = answer.verdict == "confident"
-            cells = [Text(answer.file)]
-            cells.append(Text(FULL_NAMES[answer.label], style="bold" if is_confident else "dim"))
+            cells = [Text(name)]
+            cells.append(Text(FULL_NAMES[answer.label], style="bold" if is_confident else ""))
             for label in IN_SCOPE:
                 style = "" if label is answer.label else "dim"
                 cells.append(Text(_percent(answer.probabilities[label]), style=style))
@@ -196,9 +206,21 @@ class TableWriter:
         console = Console(file=self._stream, highlight=False)
         if not console.is_terminal:  # a file is as wide as it needs to be
             wide = Console(file=self._stream, width=10_000)
-            console.width = max(wide.measure(table).maximum, len(DISCLAIMER))
+            console.width = max(wide.measure(table).maximum, len(SCOPE_LEGEND))
         console.print(table)
+        if has_scope:
+            console.print(SCOPE_LEGEND, style="dim")
         console.print(DISCLAIMER, style="dim")
+
+
+def _common_folder(files: Sequence[str]) -> str:
+    """Return the folder that all of several files lie in, or nothing worth naming."""
+    parents = {os.path.dirname(file) for file in files}
+    return parents.pop() if len(files) > 1 and len(parents) == 1 else ""
+
+
+def _words(names: Iterable[str]) -> list[str]:
+    return [word for name in names for word in name.split()]
 
 
 def _percent(probability: float) -> str:
