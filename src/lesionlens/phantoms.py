@@ -23,6 +23,14 @@ from lesionlens.painting import PAINTERS, Canvas
 
 #: What can be drawn, in the order in which the demo shows it.
 KINDS: tuple[str, ...] = tuple(PAINTERS)
+#: What to write beside each kind; "drawn" stands with it wherever one is shown.
+CAPTIONS: dict[str, str] = {
+    "skin": "healthy skin",
+    "bcc": "BCC-like lesion",
+    "scc": "SCC-like lesion",
+    "nevus": "nevus-like lesion",
+    "nonskin": "nothing medical",
+}
 #: Written into the metadata of every file.
 NOTE = "drawn by LesionLens, not a photograph"
 #: Larger pictures are drawn at this long side and scaled up, then grained at full size.

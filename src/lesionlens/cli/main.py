@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lesionlens import __version__
-from lesionlens.cli import data_fetch, data_prepare, doctor, predict
+from lesionlens.cli import data_fetch, data_prepare, demo, doctor, predict
 from lesionlens.errors import LesionLensError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Get, check, split and decode an archive.")
 app.command("predict")(predict.predict)
+app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data_app, name="data")
 data_app.command("fetch")(data_fetch.data_fetch)
