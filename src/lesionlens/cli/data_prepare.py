@@ -18,6 +18,7 @@ def data_prepare(
     archive: Annotated[
         Path, typer.Argument(help="Archive folder: metadata.csv and images/.", show_default=False)
     ],
+    *,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The cache folder; made if need be.")
     ] = DEFAULT_CACHE,

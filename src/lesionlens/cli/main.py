@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from lesionlens import __version__
-from lesionlens.cli import data_fetch, data_prepare, demo, doctor, predict
+from lesionlens.cli import (
+    data_audit,
+    data_fetch,
+    data_prepare,
+    data_split,
+    demo,
+    doctor,
+    evaluate,
+    predict,
+)
 from lesionlens.errors import LesionLensError
 
 app = typer.Typer(
@@ -26,9 +35,12 @@ data_app = typer.Typer(no_args_is_help=True, help="Get, check, split and decode 
 app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(data_app, name="data")
 data_app.command("fetch")(data_fetch.data_fetch)
 data_app.command("prepare")(data_prepare.data_prepare)
+data_app.command("split")(data_split.data_split)
+data_app.command("audit")(data_audit.data_audit)
 
 
 def _print_version(wanted: bool) -> None:

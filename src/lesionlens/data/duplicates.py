@@ -21,6 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
+from lesionlens.data.prepare import Cache
+from lesionlens.records import Frame
+
 #: Pairs whose hashes differ in more of the 64 bits are not looked at further.
 MAX_DISTANCE_BITS = 10
 #: Pairs whose fine detail correlates at least this much are the same picture.
@@ -81,8 +84,8 @@ def find_near_duplicates(
     best: dict[tuple[int, int], NearDuplicate] = {}
     for first, second, transform, distance in _candidates(hashes, max_distance_bits):
         turned = dihedral(detail(second)[None], transform)[0]
-        correlation = float((detail(first) * turned).sum())
-        if np.array_equal(images[first], images[second]):
+        correlation = float(np.vdot(detail(first).astype(np.float32), turned.astype(np.float32)))
+        if transform == distance == 0 and np.array_equal(images[first], images[second]):
             correlation = 1.0  # pictures without any detail have none that could correlate
         known = best.get((first, second))
         if correlation >= min_correlation and (known is None or correlation > known.correlation):
@@ -90,6 +93,15 @@ def find_near_duplicates(
                 image_ids[first], image_ids[second], distance, min(correlation, 1.0), transform
             )
     return tuple(best[pair] for pair in sorted(best))
+
+
+def find_in_cache(
+    cache: Cache, frames: Sequence[Frame], *, advance: Callable[..., None] | None = None
+) -> tuple[NearDuplicate, ...]:
+    """Return the near-duplicates among those of ``frames`` that are in the cache."""
+    ids = [frame.image_id for frame in frames if frame.image_id in cache.row_of]
+    images = [cache.images[cache.row_of[image_id]] for image_id in ids]  # views, nothing is read
+    return find_near_duplicates(images, ids, advance=advance)
 
 
 def perceptual_hash(thumbnails: np.ndarray) -> np.ndarray:
@@ -142,7 +154,8 @@ def _detail(rgb: np.ndarray) -> np.ndarray:
     limit = 2 * detail.std() + 0.5
     detail = np.clip(detail / limit, -1, 1)
     detail -= detail.mean()
-    return detail / (np.sqrt((detail**2).sum()) + 1e-6)
+    unit = detail / (np.sqrt((detail**2).sum()) + 1e-6)
+    return unit.astype(np.float16)  # one is kept for every image that has a candidate
 
 
 def _candidates(hashes: np.ndarray, max_distance_bits: int) -> Iterator[tuple[int, int, int, int]]:
