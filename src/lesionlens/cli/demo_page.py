@@ -200,7 +200,7 @@ def _card(sample: Sample, answer: Answer) -> str:
     if answer.scope is not None:
         bars += _bar("one of the three", answer.scope, "scope")
     return (
-        '<article class="card">'
+        f'<article class="card {html.escape(answer.verdict)}">'
         f'<img alt="{caption}" title="{name}" width="{picture.width}" height="{picture.height}" '
         f'src="data:image/jpeg;base64,{source}">'
         f'<div class="words"><p class="caption">{caption}</p>'
@@ -316,10 +316,10 @@ dt.top,dd.top b{font-weight:700}
 .bar i{display:block;height:100%;border-radius:5px;background:var(--rest);
 print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .top .bar i{background:var(--accent)}.scope .bar i{background:var(--scope)}
-dt.scope,dd.scope{border-top:1px solid var(--line);padding-top:6px;color:var(--soft)}
-dd.scope{align-self:stretch}
+dt.scope,dd.scope{color:var(--soft);margin-top:6px}
 .file{margin:auto 0 0;color:var(--soft);font-size:12px;overflow-wrap:anywhere}
 .failed{border-style:dashed}
+.card:not(.confident) h2{font-weight:400}
 main h2{font-size:19px;margin:0 0 6px}
 .legend p{max-width:52em;margin:0 0 26px}
 .steps ul{list-style:none;padding:0;margin:0;display:grid;gap:8px}

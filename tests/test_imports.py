@@ -1,0 +1,216 @@
+"""Who may import whom, and what a cheap import may not load.
+
+Held twice: by reading the source (every import, wherever it stands) and by asking a fresh
+interpreter what it has loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lesionlens
+
+ROOT = Path(lesionlens.__file__).parent
+
+VOCABULARY = {"labels", "records", "errors", "history", "files"}
+CORE = {
+    "imaging", "quality", "views", "bundle", "confidence", "classifier", "saliency", "render",
+    "metrics", "scoring", "intervals", "prediction_table", "phantoms", "painting",
+}  # fmt: skip
+REPORTING = {"reporting", "figures", "tables", "pages"}
+
+#: What each zone may import from outside the standard library, anywhere in its files.
+OUTSIDE: dict[str, set[str]] = {
+    "package": set(),
+    "vocabulary": set(),
+    "core": {"numpy", "PIL"},
+    "runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
+    "reporting": {"numpy", "PIL", "matplotlib", "sklearn", "jinja2", "markupsafe"},
+    "screening": {"numpy", "PIL", "ray", "pyarrow"},
+    "data": {"numpy", "PIL", "httpx", "isic_metadata", "imagehash", "sklearn", "skimage", "scipy"},
+    "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "sklearn", "matplotlib"},
+    "cli": {"numpy", "PIL", "typer", "click", "rich"},
+    "app": {"flet", "numpy", "PIL"},
+}
+#: Outside packages that may stand at the top of a file; the others belong inside functions.
+LIGHT = {"numpy", "PIL", "typer", "click"}
+#: Never loaded by `import lesionlens` or `lesionlens --help`.
+HEAVY = {
+    "tensorflow", "keras", "ray", "pandas", "scipy", "sklearn", "matplotlib", "httpx", "skimage",
+    "cv2", "imagehash", "isic_metadata", "jinja2", "ai_edge_litert", "flet", "pyarrow",
+}  # fmt: skip
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """``data/splits.py`` -> ``data.splits``; the package itself is ``__init__``."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def zone_of(module: str) -> str:
+    head = module.split(".", maxsplit=1)[0]
+    if head in ("__init__", "__main__"):
+        return "package"
+    if head in VOCABULARY:
+        return "vocabulary"
+    if head in CORE:
+        return "core"
+    return "reporting" if head in REPORTING else head
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, bool, int]]:
+    """Yield every imported module, whether it is imported with the file, and the line."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+
+    def walk(node: ast.AST, is_top: bool) -> Iterator[tuple[str, bool, int]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, is_top, child.lineno) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}:{child.lineno}: imports are absolute here"
+                yield child.module or "", is_top, child.lineno
+                if child.module and child.module.startswith("lesionlens"):
+                    for alias in child.names:
+                        yield f"{child.module}.{alias.name}", is_top, child.lineno
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue  # for the type checker only: nothing is loaded
+            else:
+                is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from walk(child, is_top and not is_function)
+
+    yield from walk(tree, is_top=True)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_a_file_imports_only_what_its_zone_may(path: Path) -> None:
+    module = module_of(path)
+    zone = zone_of(module)
+    assert zone in OUTSIDE, f"{module}: belongs to no zone; give it one in this test and in DESIGN"
+    for name, is_top, line in imports_of(path):
+        top = name.split(".")[0]
+        where = f"{path}:{line}"
+        if top == "lesionlens":
+            inside = name.split(".")[1:]
+            target = inside[0] if inside else "__init__"
+            if zone not in ("cli", "app") and module != "__main__":
+                assert target not in ("cli", "app"), f"{where}: nothing imports the faces"
+            if zone == "app":
+                assert target not in ("train", "data", "reporting", "screening"), where
+            if zone == "vocabulary":
+                assert target in VOCABULARY, f"{where}: vocabulary knows only itself"
+            if zone == "core":
+                allowed = VOCABULARY | CORE | {"runtime", "__version__", "models", "__init__"}
+                assert target in allowed, f"{where}: core does not know {target}"
+            if module in ("metrics", "scoring", "prediction_table") or zone == "reporting":
+                assert target not in ("classifier", "runtime", "train"), (
+                    f"{where}: what scores never sees a model"
+                )
+        elif top not in sys.stdlib_module_names:
+            assert top in OUTSIDE[zone], f"{where}: {zone} may not import {top}"
+            if is_top and module != "train.network":
+                assert top in LIGHT, f"{where}: import {top} inside the function that needs it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_only_runtime_imports_a_runtime(path: Path) -> None:
+    if module_of(path) == "runtime":
+        return
+    for name, _, line in imports_of(path):
+        assert name.split(".")[0] not in ("ai_edge_litert", "tflite_runtime"), f"{path}:{line}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "cli").glob("*.py")), ids=module_of)
+def test_verbs_are_light_until_they_run(path: Path) -> None:
+    light = VOCABULARY | {"cli", "__version__", "__init__"}
+    for name, is_top, line in imports_of(path):
+        top, *inside = name.split(".")
+        # The two page writers are themselves imported inside their verbs.
+        if is_top and top == "lesionlens" and inside and path.stem != "demo_page":
+            assert inside[0] in light or is_cheap(inside), f"{path}:{line}: {name} is not light"
+
+
+def is_cheap(inside: list[str]) -> bool:
+    """A module that imports neither numpy nor Pillow with the file."""
+    path = ROOT.joinpath(*inside).with_suffix(".py")
+    if not path.is_file():  # a name inside a module, checked with the module
+        return len(inside) > 1 and is_cheap(inside[:-1])
+    return not any(
+        top and name.split(".")[0] not in sys.stdlib_module_names | {"lesionlens"}
+        for name, top, _ in imports_of(path)
+    )
+
+
+def loaded_by(code: str) -> set[str]:
+    script = f"import json, sys\n{code}\nsys.stderr.write(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {name.split(".")[0] for name in json.loads(done.stderr)}
+
+
+RUN_HELP = """
+from lesionlens.cli.main import app
+try:
+    app({arguments})
+except SystemExit as done:
+    assert not done.code, done.code
+"""
+
+
+def test_import_lesionlens_is_cheap() -> None:
+    loaded = loaded_by("import lesionlens")
+    assert not loaded & (HEAVY | {"numpy", "PIL", "typer", "rich"})
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["data", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    loaded = loaded_by(RUN_HELP.format(arguments=arguments))
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+    assert not loaded & {"numpy", "PIL"}
+
+
+def test_help_starts_in_under_0_3_seconds() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "lesionlens", "--help"],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        return time.perf_counter() - started
+
+    def bare() -> float:
+        """What Python and Typer alone take: tells a slow machine from a slow help."""
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", "import typer, rich.console"],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        return time.perf_counter() - started
+
+    seconds()  # warms the disk
+    ours = statistics.median(seconds() for _ in range(3))
+    if ours >= 0.3:  # a busy machine: then at most twice what its tools take
+        floor = statistics.median(bare() for _ in range(3))
+        assert ours < 2 * floor, f"{ours:.2f} s, of which {floor:.2f} s for Python and Typer"
+
+
+def test_the_public_names_resolve() -> None:
+    for name in lesionlens.__all__:
+        assert getattr(lesionlens, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Clasifier'"):
+        lesionlens.Clasifier  # noqa: B018
