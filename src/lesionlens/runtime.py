@@ -218,7 +218,8 @@ def _find_outputs(interpreter: Any) -> dict[str, int]:
     maps = [o for o in outputs if len(o["shape"]) == 4]
     if len(maps) == 1:
         found["feature_map"] = int(maps[0]["index"])
-    if len(flat) == 2:  # there are always fewer labels than features (576)
+    widths = [int(o["shape"][-1]) for o in flat]
+    if len(flat) == 2 and widths[0] < widths[1]:  # there are fewer labels than features (576)
         found["logits"], found["features"] = (int(o["index"]) for o in flat)
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO, Any, Protocol
@@ -180,17 +180,14 @@ class TableWriter:
         folder = _common_folder([answer.file for answer in self._answers])
         names = [os.path.relpath(a.file, folder) if folder else a.file for a in self._answers]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        heading = f"Image in {folder}" if folder else "Image"
-        table.add_column(heading, overflow="fold", min_width=min(24, max(map(len, names))))
-        table.add_column(
-            "Likeliest", min_width=max(map(len, _words(FULL_NAMES[label] for label in IN_SCOPE)))
-        )
+        table.add_column(f"Image in {folder}" if folder else "Image", overflow="fold")
+        table.add_column("Likeliest")
         for label in IN_SCOPE:
             table.add_column(label.value, justify="right", no_wrap=True)
         has_scope = any(answer.scope is not None for answer in self._answers)
         if has_scope:
             table.add_column("In scope", justify="right", no_wrap=True)
-        table.add_column("Verdict", min_width=2 + max(len(a.verdict) for a in self._answers))
+        table.add_column("Verdict", no_wrap=True)
         for answer, name in zip(self._answers, names, strict=True):
             symbol, colour = _VERDICTS.get(answer.verdict, ("?", ""))
             is_confident = answer.verdict == "confident"
@@ -204,9 +201,14 @@ class TableWriter:
             cells.append(Text(f"{symbol} {answer.verdict.replace('_', ' ')}", style=colour))
             table.add_row(*cells)
         console = Console(file=self._stream, highlight=False)
+        width = Console(file=self._stream, width=10_000).measure(table).maximum
         if not console.is_terminal:  # a file is as wide as it needs to be
-            wide = Console(file=self._stream, width=10_000)
-            console.width = max(wide.measure(table).maximum, len(SCOPE_LEGEND))
+            console.width = max(width, len(SCOPE_LEGEND))
+        elif width > console.width:  # break between the words of a diagnosis before file names
+            names_of_three = [FULL_NAMES[label] for label in IN_SCOPE]
+            shortest = max(len(word) for name in names_of_three for word in name.split())
+            longest = max(len(FULL_NAMES[answer.label]) for answer in self._answers)
+            table.columns[1].width = max(shortest, longest - (width - console.width))
         console.print(table)
         if has_scope:
             console.print(SCOPE_LEGEND, style="dim")
@@ -217,10 +219,6 @@ def _common_folder(files: Sequence[str]) -> str:
     """Return the folder that all of several files lie in, or nothing worth naming."""
     parents = {os.path.dirname(file) for file in files}
     return parents.pop() if len(files) > 1 and len(parents) == 1 else ""
-
-
-def _words(names: Iterable[str]) -> list[str]:
-    return [word for name in names for word in name.split()]
 
 
 def _percent(probability: float) -> str:
