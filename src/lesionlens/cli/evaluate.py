@@ -1,0 +1,195 @@
+"""``lesionlens evaluate``: score a prediction table and write the report."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionlens.cli import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lesionlens.metrics import Evaluation
+
+
+class EvaluationFormat(StrEnum):
+    """What is printed on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class ReferenceName(StrEnum):
+    """Published results that can be set beside ours."""
+
+    PAPER = "paper"
+
+
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS.csv",
+            help="Prediction table: image_id, group_id, source, y_true, probability_<LABEL>... "
+            "Or, with --truth, what `lesionlens predict --format csv` wrote.",
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the report goes.")
+    ] = Path("report"),
+    report: Annotated[
+        bool, typer.Option(help="Write report.html, figures/ and metrics.json, or just print.")
+    ] = True,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="The truth, where the predictions do not hold it: file (or image_id), y_true, "
+            "and perhaps group_id and source. Matched by path, else by file name.",
+        ),
+    ] = None,
+    reference: Annotated[
+        ReferenceName | None, typer.Option(help="Set a published result beside ours.")
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE.csv",
+            help="Another prediction table to set beside this one; may be given several times.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the images, to show the worst errors. The report then holds copies.",
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the report.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    bootstrap: Annotated[
+        int, typer.Option(min=100, metavar="N", help="Bootstrap replicates.")
+    ] = 2000,
+    format_: Annotated[
+        EvaluationFormat, typer.Option("--format", help="What to print on stdout.")
+    ] = EvaluationFormat.TABLE,
+) -> None:
+    """Score a prediction table: every metric with its 95 % interval, figures, report.html.
+
+    Proportions carry Wilson's interval, all else a bootstrap that draws whole lesions or
+    patients. The report is one file that needs no network and prints on A4.
+
+    Examples:
+    `lesionlens evaluate runs/lens/predictions-test.csv -o report --images archive/images`
+
+    `lesionlens evaluate answers.csv --truth truth.csv --format json --no-report`
+
+    `lesionlens evaluate lens.csv --compare paper=paper.csv --reference paper`
+    """
+    from lesionlens.metrics import evaluate as score
+    from lesionlens.prediction_table import load_predictions
+
+    others = [_split_name(text) for text in compare or []]
+    if report:
+        console.require("evaluate (without --no-report)", "report", "matplotlib", "jinja2")
+    table = load_predictions(predictions, truth=truth)
+    evaluation = score(table, seed=seed, n_bootstrap=bootstrap)
+    comparison = [
+        (name, score(load_predictions(path), seed=seed, n_bootstrap=bootstrap))
+        for name, path in others
+    ]
+    talk = console.stderr()
+    for remark in table.remarks:
+        talk.print(f"{predictions}: {remark}", soft_wrap=True, markup=False)
+    written = None
+    if report:
+        from lesionlens import figures, reporting
+
+        wanted = [error.image_id for error in figures.worst_errors(evaluation)]
+        written = reporting.write_report(
+            evaluation,
+            output,
+            title=title or predictions.stem,
+            images=None if images is None else reporting.find_images(images, wanted),
+            reference=None if reference is None else reporting.load_reference(reference.value),
+            comparison=comparison,
+        )
+    if format_ is EvaluationFormat.JSON:
+        import json
+
+        typer.echo(json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _print_tables(evaluation, title or predictions.stem, comparison)
+    if written is not None:
+        talk.print(f"Report: {written}", soft_wrap=True, markup=False)
+
+
+def _split_name(text: str) -> tuple[str, Path]:
+    name, found, path = text.partition("=")
+    if not (name and found and path):
+        raise typer.BadParameter(
+            f"{text!r} is not NAME=FILE.csv, such as paper=runs/paper/predictions-test.csv",
+            param_hint="--compare",
+        )
+    return name, Path(path)
+
+
+def _print_tables(
+    evaluation: Evaluation, title: str, comparison: list[tuple[str, Evaluation]]
+) -> None:
+    """Print the numbers as text, aligned, with their intervals."""
+    from rich.console import Console
+
+    from lesionlens.labels import IN_SCOPE
+    from lesionlens.reporting import CLASS_NAMES, OVERALL_NAMES, format_metric
+
+    # A pipe or a file gets whole lines, however long; a terminal gets what fits.
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, width=160)
+    out.print(
+        f"{evaluation.n:,} images of BCC, SCC and healthy skin, "
+        f"{evaluation.n_groups:,} lesions or patients",
+        markup=False,
+    )
+    entries = [(title, evaluation), *comparison]
+    overall = _new_table("", *(name if comparison else "value (95 %)" for name, _ in entries))
+    for key, words in OVERALL_NAMES.items():
+        if key in evaluation.overall:
+            found = (other.overall.get(key) for _, other in entries)
+            overall.add_row(words, *("" if m is None else format_metric(m) for m in found))
+    if evaluation.open_set is not None:
+        for name, words in (
+            ("open_macro_roc_auc", "ROC-AUC, macro, other lesions too"),
+            ("open_scope_roc_auc", "ROC-AUC, in or out of scope"),
+        ):
+            found = (other.summary().get(name) for _, other in entries)
+            overall.add_row(words, *("" if m is None else format_metric(m) for m in found))
+    out.print(overall)
+    by_class = _new_table("", *(label.value for label in IN_SCOPE))
+    for key, words in CLASS_NAMES.items():
+        by_class.add_row(
+            words, *(format_metric(evaluation.by_class[label][key]) for label in IN_SCOPE)
+        )
+    out.print(by_class)
+    confusion = _new_table("truth \\ answer", *(label.value for label in IN_SCOPE))
+    for label, counts in zip(IN_SCOPE, evaluation.confusion, strict=True):
+        confusion.add_row(label.value, *(f"{count:,}" for count in counts))
+    out.print(confusion)
+
+
+def _new_table(first: str, *others: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first)
+    for name in others:
+        table.add_column(Text(name), justify="right")  # a name may hold what looks like markup
+    return table
