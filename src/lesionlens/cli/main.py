@@ -11,6 +11,7 @@ from lesionlens import __version__
 from lesionlens.cli import (
     data_audit,
     data_fetch,
+    data_import,
     data_prepare,
     data_split,
     demo,
@@ -38,6 +39,7 @@ app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(data_app, name="data")
 data_app.command("fetch")(data_fetch.data_fetch)
+data_app.command("import")(data_import.data_import)
 data_app.command("prepare")(data_prepare.data_prepare)
 data_app.command("split")(data_split.data_split)
 data_app.command("audit")(data_audit.data_audit)

@@ -115,7 +115,7 @@ def load_archive(root: Path, *, normals: Path | None = None) -> Archive:
     root = Path(root)
     metadata = _find_metadata(root)
     rows = read_csv(metadata, required=_REQUIRED_COLUMNS)
-    by_id = _index(rows, "isic_id", metadata)
+    by_id = index_rows(rows, "isic_id", metadata)
     frames: list[Frame] = []
     unmapped: list[Unmapped] = []
     files = _image_files(metadata.parent)
@@ -125,7 +125,7 @@ def load_archive(root: Path, *, normals: Path | None = None) -> Archive:
     normal_root = normals if normals is not None else root / "normal"
     normal_metadata = normal_root / "metadata.csv"
     if normals is not None or normal_metadata.exists():
-        crops = _index(
+        crops = index_rows(
             read_csv(normal_metadata, required=_REQUIRED_NORMAL_COLUMNS),
             "image_id",
             normal_metadata,
@@ -193,7 +193,7 @@ def _find_metadata(root: Path) -> Path:
     )
 
 
-def _index(rows: list[dict[str, str]], column: str, path: Path) -> dict[str, dict[str, str]]:
+def index_rows(rows: list[dict[str, str]], column: str, path: Path) -> dict[str, dict[str, str]]:
     """Return ``rows`` by id; an id twice or an empty one is an error, as labels may differ."""
     counts = Counter(row[column] for row in rows)
     if counts[""]:
