@@ -102,7 +102,9 @@ class TrainConfig:
             values["augmentation"] = Augmentation(**augmentation)
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
-            raise TrainingError(f"config.json: is not a training configuration ({error})") from error
+            raise TrainingError(
+                f"config.json: is not a training configuration ({error})"
+            ) from error
 
 
 # The 2026 paper's recipe. It names the kinds of augmentation but not all of their ranges; those

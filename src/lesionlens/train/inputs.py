@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,7 @@ def target_of(label: Label, labels: Sequence[Label]) -> np.ndarray | None:
 
 
 def select_examples(
-    frames: Sequence[Frame], row_of: dict[str, int], labels: Sequence[Label]
+    frames: Sequence[Frame], row_of: Mapping[str, int], labels: Sequence[Label]
 ) -> Examples:
     """Return those of ``frames`` that are in the cache and that ``labels`` can express."""
     chosen, rows, targets = [], [], []
@@ -84,9 +84,7 @@ def class_weights(examples: Examples, config: TrainConfig) -> np.ndarray:
     return (examples.targets @ weights).astype(np.float32)
 
 
-def plan_epoch(
-    examples: Examples, config: TrainConfig, rng: np.random.Generator
-) -> np.ndarray:
+def plan_epoch(examples: Examples, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
     """Return which examples an epoch shows, in order: (n,) indices into ``examples``.
 
     With a mixture each class gets its share of the epoch; a class with fewer images than its
@@ -99,7 +97,9 @@ def plan_epoch(
     labels = np.array([frame.label for frame in examples.frames], dtype=object)
     for label in IN_SCOPE:
         if not (labels == label).any():
-            raise TrainingError(f"there is no {label} image to train on; all of {IN_SCOPE} need some")
+            raise TrainingError(
+                f"there is no {label} image to train on; all of {IN_SCOPE} need some"
+            )
     if not config.mixture:
         return rng.permutation(len(examples))
     present = {label: share for label, share in config.mixture.items() if (labels == label).any()}
@@ -147,9 +147,9 @@ def epoch_batches(
                 if stopped.is_set():
                     return
                 chosen = order[start : start + config.batch_size]
-                put(_make_batch(images, examples, weights, chosen, config, rng))
+                put(_make_batch(images, examples, weights, chosen, config=config, rng=rng))
             put(None)
-        except Exception as error:  # noqa: BLE001  (handed to the consumer, which raises it)
+        except Exception as error:
             put(error)
 
     thread = threading.Thread(target=work, name="lesionlens-augment", daemon=True)
@@ -169,6 +169,7 @@ def _make_batch(
     examples: Examples,
     weights: np.ndarray,
     chosen: np.ndarray,
+    *,
     config: TrainConfig,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

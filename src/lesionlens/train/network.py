@@ -69,9 +69,9 @@ def build_network(config: TrainConfig, weights: str | Path | None) -> keras.Mode
         activation="relu",
         kernel_regularizer=regularizer,
     )(x)
-    x = keras.layers.Dropout(
-        config.dropout[1], seed=config.seed + 2, name=_HEAD_PREFIX + "drop_2"
-    )(x)
+    x = keras.layers.Dropout(config.dropout[1], seed=config.seed + 2, name=_HEAD_PREFIX + "drop_2")(
+        x
+    )
     x = dense(len(config.labels), LOGITS, config.seed + 3)(x)
     return keras.Model(base.input, x, name=f"lesionlens_{config.preset}")
 

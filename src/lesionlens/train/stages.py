@@ -84,7 +84,7 @@ def train_network(
             is no longer a number; a part lacks a class.
         LesionLensError: the disk is full.
     """
-    run = _Run(config, images, train, validation, Path(directory), weights)
+    run = _Run(config, images, train, validation, directory=Path(directory), weights=weights)
     for row in run.rows:
         if on_epoch:
             on_epoch(row)
@@ -176,6 +176,7 @@ class _Run:
         images: np.ndarray,
         train: Examples,
         validation: Examples,
+        *,
         directory: Path,
         weights: str | Path | None,
     ) -> None:
@@ -337,17 +338,17 @@ class _Run:
         n_batches = -(-n_images // config.batch_size)
         epoch = len(self.rows) + 1
         start = time.perf_counter()
-        losses, hits, n_seen, done, rate = [], [], 0, 0, stage.learning_rate
-        for x, y, w in epoch_batches(
+        losses, hits, n_seen, rate = [], [], 0, stage.learning_rate
+        batches = epoch_batches(
             self.images, self.train, config, stage=stage_index, epoch=epoch_index
-        ):
-            rate = rate_at(stage, epoch_index * n_batches + done, stage.epochs * n_batches)
+        )
+        for done, (x, y, w) in enumerate(batches, start=1):
+            rate = rate_at(stage, epoch_index * n_batches + done - 1, stage.epochs * n_batches)
             self.optimizer.learning_rate.assign(rate)
             loss, hit = self.step(x, y, w)
             losses.append(float(loss))
             hits.append(float(hit))
             n_seen += len(x)
-            done += 1
             if self.average is not None:
                 self._update_average(epoch_index * n_batches + done)
             if on_batch:
@@ -394,12 +395,10 @@ class _Run:
         # https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
         decay = min(self.config.average_decay, (1 + n_steps) / (10 + n_steps))
         assert self.average is not None
-        for mean, variable in zip(self.average, self.model.weights, strict=True):
-            if variable.trainable:
-                mean *= decay
-                mean += (1 - decay) * variable.numpy()
-            else:
-                mean[...] = variable.numpy()
+        for i, variable in enumerate(self.model.weights):
+            value = variable.numpy()
+            keep = decay if variable.trainable else 0.0
+            self.average[i] = keep * self.average[i] + (1 - keep) * value
 
     def _averaged_weights(self) -> Any:
         from contextlib import contextmanager

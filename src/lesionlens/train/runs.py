@@ -1,0 +1,380 @@
+"""A training run as a folder: one hold-out fit, or K folds and a final fit on everything.
+
+In a cross-validated run each fold is predicted by a model that never saw it, whose best
+epoch was chosen and whose temperature was fitted on a validation part cut, by group, from
+the other folds. The model that ships is the final fit; what is reported of it is what the
+folds' models did on the folds they had not seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lesionlens.confidence import choose_confident_at, combine, fit_temperature, softmax
+from lesionlens.data.prepare import Cache
+from lesionlens.data.splits import Splits, check_splits, make_splits
+from lesionlens.errors import TrainingError
+from lesionlens.files import atomic_write, read_json, write_json
+from lesionlens.labels import IN_SCOPE, Label
+from lesionlens.prediction_table import PredictionTable
+from lesionlens.records import Frame
+from lesionlens.train.config import TrainConfig
+from lesionlens.train.curves import draw_curves
+from lesionlens.train.inputs import Examples, select_examples
+from lesionlens.train.stages import EpochLog, load_best, predict_logits, read_log, train_network
+from lesionlens.views import make_views
+
+if TYPE_CHECKING:
+    import keras
+
+#: Files of a run's folder, beside those of stages.py.
+CALIBRATION, CURVES, LOGITS, RUN = "calibration.json", "curves.png", "logits.npz", "run.json"
+PREDICTIONS_VALIDATION = "predictions-validation.csv"
+PREDICTIONS_TEST = "predictions-test.csv"
+PREDICTIONS_OUT_OF_FOLD = "predictions-out-of-fold.csv"
+FINAL = "final"
+
+#: The share of confident answers that has to be right, other lesions counted as half of what is
+#: shown (see ``_confident_at``).
+CONFIDENT_PRECISION = 0.9
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from and is scored on."""
+
+    frames: Mapping[str, Frame]  # image_id -> frame
+    cache: Cache
+    splits: Splits
+
+    def usable(self, image_ids: Sequence[str]) -> list[Frame]:
+        """Return the frames of ``image_ids`` that have been decoded."""
+        return [self.frames[name] for name in image_ids if name in self.cache.row_of]
+
+    def rows(self, frames: Sequence[Frame]) -> np.ndarray:
+        """Return the row of each frame in the cache, (N,) intp."""
+        return np.array([self.cache.row_of[frame.image_id] for frame in frames], np.intp)
+
+    def examples(self, image_ids: Sequence[str], labels: Sequence[Label]) -> Examples:
+        """Return those of ``image_ids`` that a model with ``labels`` can learn from."""
+        return select_examples(self.usable(image_ids), self.cache.row_of, labels)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns logits into answers; fitted on images the model was not trained on."""
+
+    temperature: dict[int, float]  # number of views -> T
+    confident_at: float  # joint probability
+    fitted_on: str  # which images, in words
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read what ``save`` wrote."""
+        values = read_json(path)
+        temperature = {int(views): float(t) for views, t in values["temperature"].items()}
+        return cls(temperature, float(values["confident_at"]), str(values["fitted_on"]))
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Where a run tells how far it is."""
+
+    on_part: Callable[[str], None] = lambda name: None  # "fold 1 of 5", "final", ...
+    on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None
+    on_epoch: Callable[[EpochLog], None] = lambda row: None
+
+
+def train_run(
+    config: TrainConfig,
+    material: Material,
+    directory: Path,
+    *,
+    weights: str | Path | None,
+    hooks: Hooks | None = None,
+) -> Path:
+    """Train as the splits say, and write models, logs, curves and prediction tables.
+
+    A hold-out split gives ``best.keras``, ``predictions-validation.csv`` and
+    ``predictions-test.csv``; folds give ``fold0/`` ... ``final/`` and
+    ``predictions-out-of-fold.csv``. Running it again goes on where it stopped.
+
+    Args:
+        config: what to do.
+        material: images, labels and splits.
+        directory: the run's folder.
+        weights: for ``network.build_network``.
+        hooks: for progress.
+
+    Returns:
+        The prediction table to evaluate: of the test part, or out of fold.
+
+    Raises:
+        LeakageError: a group stands in two parts.
+        TrainingError: see ``stages.train_network``.
+    """
+    hooks = hooks or Hooks()
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    check_splits(material.splits, list(material.frames.values()))
+    parts = material.splits.parts
+    if material.splits.kind == "holdout":
+        hooks.on_part("training")
+        _fit(
+            config,
+            material,
+            parts["train"],
+            parts["validation"],
+            directory,
+            weights=weights,
+            hooks=hooks,
+        )
+        table = _score(config, material, parts["validation"], parts["test"], directory)
+        _write_run(directory, config, material, "holdout")
+        return table
+    tables = []
+    names = sorted(parts)
+    for k, name in enumerate(names):
+        hooks.on_part(f"fold {k + 1} of {len(names)}")
+        rest = [image_id for other in names if other != name for image_id in parts[other]]
+        train, validation = cut_validation(rest, material, config)
+        folder = directory / name
+        _fit(config, material, train, validation, folder, weights=weights, hooks=hooks)
+        tables.append(_score(config, material, validation, parts[name], folder))
+    table = _pool(config, material, [directory / name for name in names], directory)
+    hooks.on_part("final fit on all folds")
+    everything = [image_id for name in names for image_id in parts[name]]
+    train, validation = cut_validation(everything, material, config)
+    _fit(config, material, train, validation, directory / FINAL, weights=weights, hooks=hooks)
+    _write_run(directory, config, material, "folds")
+    return table
+
+
+def best_model(directory: Path) -> keras.Model:
+    """Load the model of a run that is to be exported."""
+    final = Path(directory) / FINAL
+    return load_best(final if final.is_dir() else Path(directory))
+
+
+def cut_validation(
+    image_ids: Sequence[str], material: Material, config: TrainConfig
+) -> tuple[list[str], list[str]]:
+    """Cut a validation part of about ``config.validation_share``, stratified, by whole groups."""
+    share = config.validation_share
+    cut = make_splits(
+        material.usable(image_ids),
+        material.splits.groups,
+        seed=config.seed,
+        fractions=(1 - share, share, 0.0),
+    )
+    return list(cut.parts["train"]), list(cut.parts["validation"])
+
+
+def _fit(
+    config: TrainConfig,
+    material: Material,
+    train: Sequence[str],
+    validation: Sequence[str],
+    directory: Path,
+    *,
+    weights: str | Path | None,
+    hooks: Hooks,
+) -> None:
+    train_network(
+        config,
+        material.cache.images,
+        material.examples(train, config.labels),
+        material.examples(validation, config.labels),
+        directory,
+        weights=weights,
+        on_batch=hooks.on_batch,
+        on_epoch=hooks.on_epoch,
+    )
+    draw_curves(read_log(directory), directory / CURVES, title=f"{config.preset}: {directory.name}")
+
+
+def _view_logits(
+    model: keras.Model, images: np.ndarray, rows: np.ndarray, views: int
+) -> dict[int, np.ndarray]:
+    """Return the logits (N, K) of one view and of the mean over ``views`` views."""
+    batches = (make_views(images[row], views) for row in rows)
+    logits = predict_logits(model, batches).reshape(len(rows), views, -1)
+    return {1: logits[:, 0], views: logits.mean(axis=1)}
+
+
+def _score(
+    config: TrainConfig,
+    material: Material,
+    validation: Sequence[str],
+    test: Sequence[str],
+    directory: Path,
+) -> Path:
+    """Predict validation and test parts, calibrate on the former, write both tables."""
+    path = directory / PREDICTIONS_TEST
+    if path.is_file():
+        return path
+    model = load_best(directory)
+    images = material.cache.images
+    # Other lesions are scored even where the model has no output for them.
+    validation_frames, test_frames = material.usable(validation), material.usable(test)
+    validation_logits, test_logits = (
+        _view_logits(model, images, material.rows(frames), config.views)
+        for frames in (validation_frames, test_frames)
+    )
+    calibration = calibrate(
+        validation_logits, validation_frames, config.labels, "the validation part"
+    )
+    calibration.save(directory / CALIBRATION)
+    arrays: dict[str, Any] = {f"validation_{n}": values for n, values in validation_logits.items()}
+    arrays |= {f"test_{n}": values for n, values in test_logits.items()}
+    arrays["test_ids"] = np.array([frame.image_id for frame in test_frames])
+    with atomic_write(directory / LOGITS, "wb") as file:
+        np.savez(file, **arrays)
+    for name, logits, frames in (
+        (PREDICTIONS_VALIDATION, validation_logits, validation_frames),
+        (PREDICTIONS_TEST, test_logits, test_frames),
+    ):
+        joint = softmax(logits[config.views] / calibration.temperature[config.views])
+        _table(joint, frames, material, config.labels).save(directory / name)
+    return path
+
+
+def _pool(
+    config: TrainConfig, material: Material, folders: Sequence[Path], directory: Path
+) -> Path:
+    """Join the folds' test tables, and calibrate for the final model on all their logits.
+
+    In the table each fold keeps the temperature fitted on its own validation part, so that
+    no figure is of images that anything was fitted to.
+    """
+    joints, frames = [], []
+    logits: dict[int, list[np.ndarray]] = {1: [], config.views: []}
+    for folder in folders:
+        temperature = Calibration.load(folder / CALIBRATION).temperature
+        with np.load(folder / LOGITS) as arrays:
+            frames += [material.frames[str(name)] for name in arrays["test_ids"]]
+            for views, parts in logits.items():
+                parts.append(arrays[f"test_{views}"])
+            joints.append(softmax(arrays[f"test_{config.views}"] / temperature[config.views]))
+    table = _table(np.concatenate(joints), frames, material, config.labels)
+    table.save(directory / PREDICTIONS_OUT_OF_FOLD)
+    pooled = {views: np.concatenate(parts) for views, parts in logits.items()}
+    calibrate(pooled, frames, config.labels, "out-of-fold predictions of all folds").save(
+        directory / CALIBRATION
+    )
+    return directory / PREDICTIONS_OUT_OF_FOLD
+
+
+def _table(
+    joint: np.ndarray, frames: Sequence[Frame], material: Material, labels: Sequence[Label]
+) -> PredictionTable:
+    return PredictionTable(
+        image_ids=tuple(frame.image_id for frame in frames),
+        groups=tuple(material.splits.groups[frame.image_id] for frame in frames),
+        sources=tuple(frame.source for frame in frames),
+        y_true=tuple(frame.label for frame in frames),
+        labels=tuple(labels),
+        joint=joint,
+    )
+
+
+def calibrate(
+    logits: Mapping[int, np.ndarray],
+    frames: Sequence[Frame],
+    labels: Sequence[Label],
+    fitted_on: str,
+) -> Calibration:
+    """Fit a temperature per number of views, and the threshold of ``confident``.
+
+    The temperature makes the three-class answer likeliest on the images that are one of the
+    three; the threshold is chosen on the joint probabilities at the largest number of views.
+
+    Args:
+        logits: number of views -> (N, K), of images the model was not trained on.
+        frames: the N images.
+        labels: the K outputs; the three of the answer first.
+        fitted_on: which images these are, in words.
+    """
+    truth = np.array([frame.label for frame in frames], dtype=object)
+    is_in_scope = np.isin(truth, np.array(IN_SCOPE, dtype=object))
+    index = np.array([IN_SCOPE.index(label) for label in truth[is_in_scope]])
+    temperature = {
+        views: fit_temperature(values[is_in_scope][:, : len(IN_SCOPE)], index)
+        for views, values in logits.items()
+    }
+    most = max(logits)
+    joint = combine(logits[most][:, None, :], temperature[most])
+    return Calibration(temperature, _confident_at(joint, truth, labels), fitted_on)
+
+
+def _confident_at(joint: np.ndarray, truth: np.ndarray, labels: Sequence[Label]) -> float:
+    """Choose the threshold with as many images of other lesions as of the three.
+
+    Archives hold ten times as many nevi as carcinomas, a clinic's screening camera some other
+    share; one half is a stated convention. Where there are more others than that, evenly
+    spaced ones of the order of their probability are taken, so that nothing is left to chance.
+    """
+    is_in_scope = np.isin(truth, np.array(IN_SCOPE, dtype=object))
+    others = np.flatnonzero(~is_in_scope)
+    n_others = min(len(others), int(is_in_scope.sum()))
+    order = others[np.argsort(joint[others, : len(IN_SCOPE)].max(1), kind="stable")]
+    spaced = order[np.linspace(0, len(order) - 1, n_others).round().astype(int)] if n_others else []
+    chosen = np.concatenate([np.flatnonzero(is_in_scope), np.asarray(spaced, int)])
+    return choose_confident_at(
+        joint[chosen], labels, list(truth[chosen]), precision=CONFIDENT_PRECISION
+    )
+
+
+def _write_run(directory: Path, config: TrainConfig, material: Material, kind: str) -> None:
+    """Write what an exported model has to say about its training."""
+    from datetime import UTC, datetime
+
+    import keras
+    import tensorflow as tf
+
+    image_ids = [image_id for part in material.splits.parts.values() for image_id in part]
+    frames = material.examples(image_ids, config.labels).frames
+    groups: dict[Label, set[str]] = {frame.label: set() for frame in frames}
+    for frame in frames:
+        groups[frame.label].add(material.splits.groups[frame.image_id])
+    counts = Counter(frame.label.value for frame in frames)
+    sources = Counter(frame.source for frame in frames)
+    summary: dict[str, Any] = {
+        "kind": kind,
+        "preset": config.preset,
+        "seed": config.seed,
+        "date": datetime.now(UTC).date().isoformat(),
+        "images": dict(sorted(counts.items())),
+        "groups": {label.value: len(members) for label, members in sorted(groups.items())},
+        "sources": dict(sorted(sources.items())),
+        "archive_sha256": material.splits.input_sha256,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "config": config.to_json(),
+    }
+    write_json(directory / RUN, summary)
+
+
+def read_run(directory: Path) -> dict[str, Any]:
+    """Read ``run.json`` of a finished run.
+
+    Raises:
+        TrainingError: the run is not finished, or this is no run's folder.
+    """
+    path = Path(directory) / RUN
+    if not path.is_file():
+        raise TrainingError(
+            f"{directory}: is not a finished run (it has no {RUN}); lesionlens train finishes it"
+        )
+    return read_json(path)
