@@ -12,8 +12,6 @@ from lesionlens.cli.data_prepare import DEFAULT_CACHE
 from lesionlens.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lesionlens.data.audit import Audit
 
 _SHOWN = 10
@@ -70,7 +68,7 @@ def data_audit(
     _show(result)
     if json is not None:
         write_json(json, result.to_dict())
-    _tell(result, splits, console.stderr())
+    _tell(result, splits)
     if not result.is_honest:
         raise typer.Exit(1)
 
@@ -121,7 +119,7 @@ def _show(result: Audit) -> None:
     print_table(["finding", "number"], findings, title="Findings")
 
 
-def _tell(result: Audit, splits: Path | None, talk: Console) -> None:
+def _tell(result: Audit, splits: Path | None) -> None:
     """Say on stderr what the numbers mean, the first few of each kind by name."""
     for heading, lines in (
         ("unreadable", [failure.error for failure in result.unreadable]),
@@ -137,17 +135,19 @@ def _tell(result: Audit, splits: Path | None, talk: Console) -> None:
         ("leak", [str(leak) for leak in result.leaks]),
     ):
         for line in lines[:_SHOWN]:
-            talk.print(f"{heading}: {line}", markup=False)
+            typer.echo(f"{heading}: {line}", err=True)
         if len(lines) > _SHOWN:
-            talk.print(f"{heading}: and {len(lines) - _SHOWN:,} more", markup=False)
+            typer.echo(f"{heading}: and {len(lines) - _SHOWN:,} more", err=True)
     if splits is None:
         return
     if result.problem:
-        talk.print(f"{splits}: {result.problem}", markup=False)
+        typer.echo(f"{splits}: {result.problem}", err=True)
     if result.leaks:
-        talk.print(
-            f"[red]{splits}: {len(result.leaks):,} leaks[/red]; no figure from these splits "
-            "is to be trusted. Make them anew with `lesionlens data split`"
+        typer.secho(
+            f"{splits}: {len(result.leaks):,} leaks; no figure from these splits is to be "
+            "trusted. Make them anew with `lesionlens data split`",
+            fg="red",
+            err=True,
         )
     if result.is_honest:
-        talk.print(f"[green]{splits}: nothing stands on both sides[/green]")
+        typer.secho(f"{splits}: nothing stands on both sides", fg="green", err=True)

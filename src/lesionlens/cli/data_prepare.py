@@ -46,15 +46,17 @@ def data_prepare(
     from lesionlens.data.manifest import load_archive
     from lesionlens.data.prepare import prepare_cache
 
-    talk = console.stderr()
     frames = load_archive(archive, normals=normals).frames
     with console.progress("decoding", len(frames)) as advance:
         report = prepare_cache(frames, output, workers=workers, advance=advance)
-    talk.print(
-        f"{output}: {report.n_done:,} images decoded, {report.n_kept:,} already there and unchanged"
+    typer.echo(
+        f"{output}: {report.n_done:,} images decoded, {report.n_kept:,} there and unchanged",
+        err=True,
     )
     if report.errors:
         for failure in report.errors[:_SHOWN_ERRORS]:
-            talk.print(f"  {failure.error}", markup=False)
-        talk.print(f"{len(report.errors):,} could not be read: see {output / 'errors.csv'}")
+            typer.echo(f"  {failure.error}", err=True)
+        typer.echo(
+            f"{len(report.errors):,} could not be read: see {output / 'errors.csv'}", err=True
+        )
         raise typer.Exit(1)

@@ -90,7 +90,6 @@ def data_split(
     from lesionlens.data.prepare import load_cache, prepare_cache
     from lesionlens.data.splits import PAPER_TEST_COUNTS, group_frames, make_splits
 
-    talk = console.stderr()
     counts = _parse_counts(test_count or [])
     chosen = set(label or Label)
     if preset is Preset.PAPER:
@@ -102,13 +101,15 @@ def data_split(
         with console.progress("decoding", len(frames)) as advance:
             report = prepare_cache(frames, cache, advance=advance)
         if report.errors:
-            talk.print(f"{len(report.errors):,} unreadable images are left out: see {cache}")
+            typer.echo(
+                f"{len(report.errors):,} unreadable images are left out: see {cache}", err=True
+            )
             unreadable = {failure.path for failure in report.errors}
             frames = tuple(frame for frame in frames if frame.path not in unreadable)
         with console.progress("comparing", len(frames)) as advance:
             found = find_in_cache(load_cache(cache), frames, advance=advance)
         pairs = [(pair.first_id, pair.second_id) for pair in found]
-        talk.print(f"{len(pairs):,} pairs of near-duplicates")
+        typer.echo(f"{len(pairs):,} pairs of near-duplicates", err=True)
     groups = group_frames(frames, pairs)
     splits = make_splits(
         [frame for frame in frames if frame.label in chosen],
@@ -126,7 +127,7 @@ def data_split(
         for part, row in splits.counts.items()
     ]
     print_table(["part", *labels, "images", "groups"], rows)
-    talk.print(f"{output} written")
+    typer.echo(f"{output} written", err=True)
 
 
 def _parse_fractions(text: str) -> tuple[float, float, float]:
