@@ -114,7 +114,7 @@ def draw_roc(evaluation: Evaluation) -> Figure:
     _draw_curves(axes, evaluation, "roc_auc")
     axes.set_xlabel("1 − specificity (false-positive rate)")
     axes.set_ylabel("Sensitivity (true-positive rate)")
-    axes.legend(loc="lower right", title="Area under the curve (95 % interval)", **_LEGEND)
+    _legend(axes, "lower right", "Area under the curve (95 % interval)")
     return figure
 
 
@@ -131,7 +131,7 @@ def draw_precision_recall(evaluation: Evaluation) -> Figure:
             )  # fmt: skip
     axes.set_xlabel("Recall (sensitivity)")
     axes.set_ylabel("Precision")
-    axes.legend(loc="lower left", title="Average precision (95 % interval)", **_LEGEND)
+    _legend(axes, "lower left", "Average precision (95 % interval)")
     return figure
 
 
@@ -143,6 +143,11 @@ _LEGEND: dict[str, Any] = {
     "title_fontsize": 8.5,
     "alignment": "left",
 }
+
+
+def _legend(axes: Axes, place: Any, title: str) -> None:
+    if axes.get_legend_handles_labels()[0]:  # matplotlib warns of a legend of nothing
+        axes.legend(loc=place, title=title, **_LEGEND)
 
 
 def _draw_curves(axes: Axes, evaluation: Evaluation, name: str) -> None:

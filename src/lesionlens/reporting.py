@@ -232,6 +232,26 @@ def write_report(
         LesionLensError: the folder cannot be written.
     """
     target = Path(directory)
+    differences = [
+        (name, found)
+        for name, other in comparison
+        if (found := paired_differences(evaluation, other)) is not None
+    ]
+    write_json(
+        target / "metrics.json",
+        {
+            "format": 1,
+            "title": title,
+            "lesionlens": __version__,
+            **evaluation.to_json(),
+            "reference": reference and reference.to_json(),
+            "comparison": {name: other.to_json() for name, other in comparison},
+            "differences": {
+                name: {key: metric.to_json() for key, metric in found.items()}
+                for name, found in differences
+            },
+        },
+    )
     errors = figures.worst_errors(evaluation)
     drawn: dict[str, Figure | None] = {}
     if evaluation.n:
@@ -253,26 +273,6 @@ def write_report(
         with atomic_write(stale, "wb") as file:
             file.write(_render(figure, "png", dpi=FIGURE_DPI))
         embedded[name] = _data_uri(figure, is_photo=name == "worst_errors")
-    differences = [
-        (name, found)
-        for name, other in comparison
-        if (found := paired_differences(evaluation, other)) is not None
-    ]
-    write_json(
-        target / "metrics.json",
-        {
-            "format": 1,
-            "title": title,
-            "lesionlens": __version__,
-            **evaluation.to_json(),
-            "reference": reference and reference.to_json(),
-            "comparison": {name: other.to_json() for name, other in comparison},
-            "differences": {
-                name: {key: metric.to_json() for key, metric in found.items()}
-                for name, found in differences
-            },
-        },
-    )
     today = datetime.now(UTC)
     page = _template().render(
         title=title,

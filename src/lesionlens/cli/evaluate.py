@@ -34,7 +34,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="PREDICTIONS.csv",
-            help="Prediction table: image_id, group_id, source, y_true, probability_<LABEL>... "
+            help="Prediction table: image_id, group_id, source, y_true, probability_BCC, "
+            "probability_SCC, probability_Normal and any other output of the model. "
             "Or, with --truth, what `lesionlens predict --format csv` wrote.",
         ),
     ],
@@ -67,6 +68,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
+            exists=True,
+            file_okay=False,
             help="Folder of the images, to show the worst errors. The report then holds copies.",
         ),
     ] = None,
@@ -85,11 +88,12 @@ def evaluate(
     patients. The report is one file that needs no network and prints on A4.
 
     Examples:
-    `lesionlens evaluate runs/lens/predictions-test.csv -o report --images archive/images`
 
-    `lesionlens evaluate answers.csv --truth truth.csv --format json --no-report`
+    - `lesionlens evaluate runs/lens/predictions-test.csv --images archive/images`
 
-    `lesionlens evaluate lens.csv --compare paper=paper.csv --reference paper`
+    - `lesionlens evaluate answers.csv --truth truth.csv --format json --no-report`
+
+    - `lesionlens evaluate lens.csv --compare paper=paper.csv --reference paper`
     """
     from lesionlens.metrics import evaluate as score
     from lesionlens.prediction_table import load_predictions
@@ -98,11 +102,9 @@ def evaluate(
     if report:
         console.require("evaluate (without --no-report)", "report", "matplotlib", "jinja2")
     table = load_predictions(predictions, truth=truth)
+    tables = [(name, load_predictions(path)) for name, path in others]
     evaluation = score(table, seed=seed, n_bootstrap=bootstrap)
-    comparison = [
-        (name, score(load_predictions(path), seed=seed, n_bootstrap=bootstrap))
-        for name, path in others
-    ]
+    comparison = [(name, score(other, seed=seed, n_bootstrap=bootstrap)) for name, other in tables]
     talk = console.stderr()
     for remark in table.remarks:
         talk.print(f"{predictions}: {remark}", soft_wrap=True, markup=False)
