@@ -87,7 +87,7 @@ def evaluate(
     Proportions carry Wilson's interval, all else a bootstrap that draws whole lesions or
     patients. The report is one file that needs no network and prints on A4.
 
-    Examples:
+    Try:
 
     - `lesionlens evaluate runs/lens/predictions-test.csv --images archive/images`
 
