@@ -278,8 +278,9 @@ def test_a_file_larger_than_announced_is_a_failure(server: ArchiveServer, tmp_pa
 # --- going on after a kill ---------------------------------------------------------------
 
 
-def test_a_killed_fetch_goes_on_without_one_byte_served_twice(
-    server: ArchiveServer, tmp_path: Path
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["kill", "Ctrl-C"])
+def test_a_fetch_that_was_ended_goes_on_without_one_byte_served_twice(
+    server: ArchiveServer, tmp_path: Path, end: signal.Signals
 ) -> None:
     for isic_id in ("ISIC_0000001", "ISIC_0000002"):
         server.faults[isic_id] = [Fault("stall")]
@@ -287,7 +288,7 @@ def test_a_killed_fetch_goes_on_without_one_byte_served_twice(
     command += ["--workers", "2", "-o", str(tmp_path)]
     environment = {**os.environ, "LESIONLENS_ISIC_URL": server.url}
     victim = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         for _ in range(2):
@@ -296,16 +297,23 @@ def test_a_killed_fetch_goes_on_without_one_byte_served_twice(
         parts = {name: tmp_path / ".fetch" / "parts" / f"{name}.jpg.part" for name in halves}
         deadline = time.monotonic() + 10
         while any(
-            not parts[name].exists() or parts[name].stat().st_size < end
-            for name, end in halves.items()
+            not parts[name].exists() or parts[name].stat().st_size < end_
+            for name, end_ in halves.items()
         ):
             assert time.monotonic() < deadline, "what was served did not reach the disk"
             time.sleep(0.01)
+        victim.send_signal(end)
+        out, err = victim.communicate(timeout=5)  # the server is still silent
     finally:
-        victim.send_signal(signal.SIGKILL)
+        victim.kill()
         victim.wait()
     assert len(halves) == 2
     assert "ISIC_0000001" not in on_disk(tmp_path)
+    assert all(path.suffix == ".jpg" for path in (tmp_path / "images").iterdir())
+    if end is signal.SIGINT:
+        assert victim.returncode == 130
+        assert out == ""
+        assert "Traceback" not in err
     n_searches = len(server.searches)
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -470,7 +478,7 @@ def test_a_missing_image_is_listed_and_makes_the_exit_code_1(
     with open(tmp_path / "errors.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["isic_id"] == "ISIC_0000002"
-    assert "answered 404 Not Found" in row["error"]
+    assert row["error"] == "answered 404 Not Found"
     assert len(load_archive(tmp_path).frames) == 4
 
     code, _, _ = fetch_verb(server, "-d", "BCC", "-o", str(tmp_path))  # it is there now

@@ -76,7 +76,8 @@ def _print_table(counts: Mapping[str, int], title: str, first_column: str) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    console.stderr().print(title, markup=False)
+    table = Table()
     table.add_column(first_column)
     table.add_column("images", justify="right")
     for name, count in counts.items():

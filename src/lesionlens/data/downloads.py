@@ -11,10 +11,11 @@ one that was told.
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -81,6 +82,7 @@ class Connection:
         self._report = report or (lambda line: None)
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()  # that a thread may be waiting on
         self._not_before = 0.0  # time.monotonic() before which nobody asks
         # Not for results: jitter has to differ between runs, or clients retry in step.
         self._jitter = random.Random()
@@ -100,6 +102,28 @@ class Connection:
     def stop(self) -> None:
         """Make every running and later request give up at once; what arrived stays on disk."""
         self._stop.set()
+        with self._lock:
+            for waited_on in self._sockets:
+                with suppress(OSError):  # it may just have closed
+                    # Wakes the thread that reads; closing would not. Not the method of an
+                    # SSLSocket, which takes the TLS state away from under the reader.
+                    socket.socket.shutdown(waited_on, socket.SHUT_RDWR)
+
+    @contextmanager
+    def _interruptible(self, response: httpx.Response) -> Iterator[None]:
+        """Let :meth:`stop` end a read of ``response`` that waits for a silent server."""
+        stream = response.extensions.get("network_stream")
+        waited_on = stream.get_extra_info("socket") if stream is not None else None
+        if waited_on is None:
+            yield
+            return
+        with self._lock:
+            self._sockets.add(waited_on)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sockets.discard(waited_on)
 
     def get_json(self, url: str, parameters: Mapping[str, str | int] | None = None) -> Any:
         """Fetch ``url`` and return its JSON.
@@ -158,7 +182,10 @@ class Connection:
             headers["Range"] = f"bytes={have}-"
             if tag and not tag.startswith("W/"):
                 headers["If-Range"] = tag
-        with self._client.stream("GET", url, headers=headers) as response:
+        with (
+            self._client.stream("GET", url, headers=headers) as response,
+            self._interruptible(response),
+        ):
             if response.status_code == 416:
                 discard(part)
                 raise _TransientError("has no such range: the file there has changed")
@@ -203,6 +230,8 @@ class Connection:
             except (_TransientError, httpx.TransportError) as error:
                 reason = str(error) or type(error).__name__
                 asked = error.wait_s if isinstance(error, _TransientError) else None
+                if self._stop.is_set():  # it was us who hung up
+                    raise FetchError(f"{_bare(url)}: stopped") from error
                 if attempt >= self.retry.attempts:
                     raise FetchError(
                         f"{_bare(url)}: {reason}; gave up after {attempt} attempts"

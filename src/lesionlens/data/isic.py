@@ -164,7 +164,9 @@ def fetch(
                 try:
                     job.result()
                 except FetchError as error:
-                    failures.append(Failure(image.isic_id, image.url.partition("?")[0], str(error)))
+                    url = image.url.partition("?")[0]
+                    reason = str(error).removeprefix(f"{url}: ")
+                    failures.append(Failure(image.isic_id, url, reason))
                 advance()
     except BaseException:
         connection.stop()  # Ctrl-C or a full disk: let the workers go, keep what arrived
