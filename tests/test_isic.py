@@ -278,6 +278,7 @@ def test_a_file_larger_than_announced_is_a_failure(server: ArchiveServer, tmp_pa
 # --- going on after a kill ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["kill", "Ctrl-C"])
 def test_a_fetch_that_was_ended_goes_on_without_one_byte_served_twice(
     server: ArchiveServer, tmp_path: Path, end: signal.Signals
@@ -303,7 +304,7 @@ def test_a_fetch_that_was_ended_goes_on_without_one_byte_served_twice(
             assert time.monotonic() < deadline, "what was served did not reach the disk"
             time.sleep(0.01)
         victim.send_signal(end)
-        out, err = victim.communicate(timeout=5)  # the server is still silent
+        out, err = victim.communicate(timeout=10)  # the server stays silent for 20
     finally:
         victim.kill()
         victim.wait()
