@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer.main
 
@@ -110,7 +110,7 @@ def test_the_python_example_of_the_readme_runs(
 
 
 def test_every_verb_teaches_with_an_example() -> None:
-    def verbs(command: click.Command, path: tuple[str, ...]) -> list[tuple[str, click.Command]]:
+    def verbs(command: Any, path: tuple[str, ...]) -> list[tuple[str, Any]]:
         if hasattr(command, "commands"):
             return [
                 verb
@@ -119,6 +119,7 @@ def test_every_verb_teaches_with_an_example() -> None:
             ]
         return [(" ".join(path), command)]
 
+    n_checked = 0
     for name, command in verbs(typer.main.get_command(app), ("lesionlens",)):
         text = command.help or ""
         assert re.search(rf"{name}(?= |$|`)", text, re.MULTILINE), f"{name} --help has no example"
@@ -126,6 +127,8 @@ def test_every_verb_teaches_with_an_example() -> None:
             example = re.search(r"(?:^ {4}\S?.*?|`)(lesionlens [^`#|<]*)", line)
             if example:
                 check_words(shlex.split(example.group(1))[1:])
+                n_checked += 1
+    assert n_checked >= 10  # the pattern still finds them
 
 
 def test_the_changelog_opens_with_this_version() -> None:

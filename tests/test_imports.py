@@ -38,11 +38,11 @@ OUTSIDE: dict[str, set[str]] = {
     "screening": {"numpy", "PIL", "ray", "pyarrow"},
     "data": {"numpy", "PIL", "httpx", "isic_metadata", "imagehash", "sklearn", "skimage", "scipy"},
     "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "sklearn", "matplotlib"},
-    "cli": {"numpy", "PIL", "typer", "click", "rich"},
+    "cli": {"numpy", "PIL", "typer", "rich"},
     "app": {"flet", "numpy", "PIL"},
 }
 #: Outside packages that may stand at the top of a file; the others belong inside functions.
-LIGHT = {"numpy", "PIL", "typer", "click"}
+LIGHT = {"numpy", "PIL", "typer"}
 #: Never loaded by `import lesionlens` or `lesionlens --help`.
 HEAVY = {
     "tensorflow", "keras", "ray", "pandas", "scipy", "sklearn", "matplotlib", "httpx", "skimage",
