@@ -205,7 +205,7 @@ def make_splits(
         input_sha256=archive_hash(frames),
         groups={frame.image_id: groups[frame.image_id] for frame in frames},
         parts={part: tuple(ids) for part, ids in members.items()},
-        counts={part: _count(label_of[i] for i in ids) for part, ids in members.items()},
+        counts={part: count_labels(label_of[i] for i in ids) for part, ids in members.items()},
     )
 
 
@@ -296,6 +296,12 @@ def check_splits(
             "labels, lesions, patients or parents of the archive changed since it was split; "
             "make the splits anew with `lesionlens data split`"
         )
+
+
+def count_labels(labels: Iterable[Label]) -> dict[str, int]:
+    """Return how often each label occurs, in the order of ``Label``; absent ones are left out."""
+    counts = Counter(labels)
+    return {label.value: counts[label] for label in Label if counts[label]}
 
 
 class _Links:
@@ -446,11 +452,6 @@ def _shares(fractions: Sequence[float], folds: int | None) -> dict[str, float]:
     if fractions[0] == 0:
         raise DataError("fractions: train must have a share above 0")
     return {part: share for part, share in zip(PARTS, fractions, strict=True) if share > 0}
-
-
-def _count(labels: Iterable[Label]) -> dict[str, int]:
-    counts = Counter(labels)
-    return {label.value: counts[label] for label in Label if counts[label]}
 
 
 def _name(node: tuple[str, str]) -> tuple[str, str]:
