@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lesionlens import __version__
 from lesionlens.cli import (
     data_audit,
     data_fetch,
     data_import,
+    data_normals,
     data_prepare,
     data_split,
     demo,
     doctor,
     evaluate,
+    export,
     predict,
+    reproduce,
+    train,
 )
 from lesionlens.errors import LesionLensError
 
+
+
+class _Root(TyperGroup):
+    """Turns what a verb raises into one line on stderr and an exit code.
+
+    It happens here, below Typer's own handling, which would end a Ctrl-C without a word.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LesionLensError as error:
+            typer.echo(f"lesionlens: {error}", err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            typer.echo("lesionlens: stopped; run the same command again to go on", err=True)
+            raise typer.Exit(130) from error
+
+
 app = typer.Typer(
     name="lesionlens",
+    cls=_Root,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -36,11 +60,15 @@ data_app = typer.Typer(no_args_is_help=True, help="Get, check, split and decode 
 app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("train")(train.train)
+app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
+app.command("reproduce")(reproduce.reproduce)
 app.add_typer(data_app, name="data")
 data_app.command("fetch")(data_fetch.data_fetch)
 data_app.command("import")(data_import.data_import)
 data_app.command("prepare")(data_prepare.data_prepare)
+data_app.command("normals")(data_normals.data_normals)
 data_app.command("split")(data_split.data_split)
 data_app.command("audit")(data_audit.data_audit)
 
@@ -65,14 +93,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; 0 done, 1 some items failed, 2 bad usage or bad input, 130 Ctrl-C."""
-    try:
-        app()
-    except LesionLensError as error:
-        typer.echo(f"lesionlens: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("lesionlens: stopped; run the same command again to go on", err=True)
-        sys.exit(130)
+    app()
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ _DARK_CORNER = 70  # 0..255: corners whose brightest channel is below are not sk
 _CORNER_MARGIN_PX = 5  # grown around dark corners, where light falls off
 _OTSU_SHARE = 0.55  # of Otsu's threshold: it lies too high for lesions with a dark centre
 _MIN_DISTANCE = 4.0  # Lab units: what differs less from the skin is skin
-_REST_SHARE = 0.6  # of the lesion's threshold: what else in the frame may be a lesion
+_REST_SHARE = 0.5  # of the lesion's threshold: what else in the frame may be a lesion
 _MIN_REST_DISTANCE = 3.0  # Lab units
 _MIN_REST_PX = 20  # smaller spots are pores, bubbles and hair stumps
 _LIGHTER_WEIGHT = 0.3  # of lightness, where a pixel is lighter than the skin: glare, scale
 _YELLOW_WEIGHT = 0.5  # of b* squared: tan varies more than lesions do
-_MARGIN_PX = 8  # grown around the lesion: people draw masks wider than thresholds do
+_MARGIN_PX = 10  # grown around the lesion: people draw masks wider than thresholds do
 _MASK_MARGIN_PX = 5  # grown around a mask that a person drew
 _INK_SATURATION = 0.35  # blue or green as strong as this is pen or a colour chart
 
