@@ -24,7 +24,7 @@ ROOT = Path(lesionlens.__file__).parent
 VOCABULARY = {"labels", "records", "errors", "history", "files"}
 CORE = {
     "imaging", "quality", "views", "bundle", "confidence", "classifier", "saliency", "render",
-    "metrics", "scoring", "intervals", "prediction_table", "phantoms", "painting",
+    "metrics", "scoring", "intervals", "prediction_table", "phantoms", "painting", "scenery",
 }  # fmt: skip
 REPORTING = {"reporting", "figures", "tables", "pages"}
 

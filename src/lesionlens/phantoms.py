@@ -6,23 +6,31 @@ with the structures that dermatologists look for, and pictures of nothing medica
 like dermoscopy from across the room and **prove nothing about the model**: wherever one is
 shown it is called *drawn*, and every file carries ``NOTE`` in its metadata.
 
-How each kind is painted stands in ``painting.py``.
+How each kind is painted stands in ``painting.py`` and ``scenery.py``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter, PngImagePlugin
 
 from lesionlens import files
-from lesionlens.painting import PAINTERS, Canvas
+from lesionlens.painting import Canvas, paint_bcc, paint_nevus, paint_scc, paint_skin
+from lesionlens.scenery import paint_nonskin
 
+_PAINTERS: dict[str, Callable[[Canvas], None]] = {
+    "skin": paint_skin,
+    "bcc": paint_bcc,
+    "scc": paint_scc,
+    "nevus": paint_nevus,
+    "nonskin": paint_nonskin,
+}
 #: What can be drawn, in the order in which the demo shows it.
-KINDS: tuple[str, ...] = tuple(PAINTERS)
+KINDS: tuple[str, ...] = tuple(_PAINTERS)
 #: What to write beside each kind; "drawn" stands with it wherever one is shown.
 CAPTIONS: dict[str, str] = {
     "skin": "healthy skin",
@@ -53,14 +61,14 @@ def draw(
     Raises:
         ValueError: unknown kind or a size below 16 pixels.
     """
-    if kind not in PAINTERS:
+    if kind not in _PAINTERS:
         raise ValueError(f"{kind!r} cannot be drawn; kinds are {', '.join(KINDS)}")
     width, height = size_px
     if min(width, height) < 16:
         raise ValueError(f"{width} x {height}: a phantom needs at least 16 pixels a side")
     scale = min(1.0, _DRAWN_PX / max(width, height))
     canvas = Canvas((max(16, round(width * scale)), max(16, round(height * scale))), rng)
-    PAINTERS[kind](canvas)
+    _PAINTERS[kind](canvas)
     image = canvas.to_image().filter(ImageFilter.GaussianBlur(0.0016 * canvas.short))  # a lens's
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC)
