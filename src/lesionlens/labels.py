@@ -70,6 +70,8 @@ _ISIC_DIAGNOSIS_3: tuple[tuple[str, Label], ...] = (
     ("angiokeratoma", Label.VASC),
     ("pyogenic granuloma", Label.VASC),
 )
+# Begin like a class and are another thing: hamartomas and vascular marks, not melanocytic nevi.
+_ISIC_OTHERS = ("nevus sebaceus", "nevus comedonicus", "nevus anemicus")
 _ISIC_DIAGNOSIS_2: tuple[tuple[str, Label], ...] = (
     ("benign soft tissue proliferations - vascular", Label.VASC),
     ("malignant melanocytic proliferations", Label.MEL),
@@ -117,6 +119,8 @@ def from_isic(diagnosis_1: str, diagnosis_2: str, diagnosis_3: str) -> Label | N
         The label; ``Label.UNK`` for a benign lesion that nobody named; None where the words
         map to no class (a malignant or indeterminate lesion of another kind).
     """
+    if diagnosis_3.strip().lower().startswith(_ISIC_OTHERS):
+        return None
     for words, table in ((diagnosis_3, _ISIC_DIAGNOSIS_3), (diagnosis_2, _ISIC_DIAGNOSIS_2)):
         lowered = words.strip().lower()
         for start, label in table:

@@ -6,6 +6,7 @@ epoch alone, so a run that was killed and resumed sees what an uninterrupted one
 
 from __future__ import annotations
 
+import mmap
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from lesionlens.train.config import TrainConfig
 #: (https://doi.org/10.1038/s41597-021-00815-z).
 UNNAMED_BENIGN: dict[Label, float] = {Label.NV: 0.96, Label.BKL: 0.04}
 
-_PREFETCH = 6  # batches; 19 MB each at batch 32
+_PREFETCH = 4  # batches; 19 MB each at batch 32
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,18 @@ def epoch_batches(
     finally:
         stopped.set()
         thread.join()
+        release_pages(images)
+
+
+def release_pages(images: np.ndarray) -> None:
+    """Give back the memory that reading a memory-mapped cache has gathered.
+
+    Pages of the file count as the process's own until then, and an archive of 11,000 images
+    has 1.7 GB of them; they stay in the system's file cache and cost nothing to read again.
+    """
+    mapped = getattr(images, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _make_batch(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from lesionlens.prediction_table import PredictionTable
 from lesionlens.records import Frame
 from lesionlens.train.config import TrainConfig
 from lesionlens.train.curves import draw_curves
-from lesionlens.train.inputs import Examples, select_examples
+from lesionlens.train.inputs import Examples, release_pages, select_examples
 from lesionlens.train.stages import EpochLog, load_best, predict_logits, read_log, train_network
 from lesionlens.views import make_views
 
@@ -44,6 +44,8 @@ FINAL = "final"
 #: The share of confident answers that has to be right, other lesions counted as half of what is
 #: shown (see ``_confident_at``).
 CONFIDENT_PRECISION = 0.9
+
+_RELEASED_AFTER = 1000  # images read, 150 MB
 
 
 @dataclass(frozen=True)
@@ -208,8 +210,13 @@ def _view_logits(
     model: keras.Model, images: np.ndarray, rows: np.ndarray, views: int
 ) -> dict[int, np.ndarray]:
     """Return the logits (N, K) of one view and of the mean over ``views`` views."""
-    batches = (make_views(images[row], views) for row in rows)
-    logits = predict_logits(model, batches).reshape(len(rows), views, -1)
+    def batches() -> Iterator[np.ndarray]:
+        for done, row in enumerate(rows):
+            if done % _RELEASED_AFTER == 0:
+                release_pages(images)
+            yield make_views(images[row], views)
+
+    logits = predict_logits(model, batches()).reshape(len(rows), views, -1)
     return {1: logits[:, 0], views: logits.mean(axis=1)}
 
 

@@ -1,0 +1,404 @@
+"""Training, conversion and what holds them together, on drawn images with TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lesionlens.classifier import Classifier
+from lesionlens.data.duplicates import find_in_cache
+from lesionlens.data.manifest import load_archive
+from lesionlens.data.prepare import load_cache, prepare_cache
+from lesionlens.data.splits import Splits, group_frames, make_splits
+from lesionlens.errors import LeakageError, LesionLensError, TrainingError
+from lesionlens.labels import IN_SCOPE, Label
+from lesionlens.prediction_table import load_predictions
+from lesionlens.train.config import LENS, PAPER, Stage, TrainConfig
+
+pytestmark = [pytest.mark.train, pytest.mark.slow]
+
+SMALL = dataclasses.replace(
+    LENS,
+    stages=(
+        Stage("frozen", 1, 1e-3, 0),
+        Stage("fine-tune", 2, 1e-4, -1, schedule="cosine"),
+    ),
+    epoch_size=48,
+    batch_size=16,
+    validation_share=0.34,
+    views=2,
+)
+
+
+@pytest.fixture(scope="module")
+def material(drawn_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from lesionlens.train.runs import Material
+
+    frames = load_archive(drawn_archive).frames
+    folder = tmp_path_factory.mktemp("material")
+    prepare_cache(frames, folder)
+    cache = load_cache(folder)
+    pairs = [(pair.first_id, pair.second_id) for pair in find_in_cache(cache, frames)]
+    splits = make_splits(frames, group_frames(frames, pairs), seed=0, fractions=(0.5, 0.25, 0.25))
+    return Material({frame.image_id: frame for frame in frames}, cache, splits)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the base, as a file: the tests ask how it trains, not how well."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    base = keras.applications.MobileNetV3Small(
+        input_shape=(224, 224, 3), include_top=False, weights=None
+    )
+    path = tmp_path_factory.mktemp("weights") / "base.weights.h5"
+    base.save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(material: Any, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from lesionlens.train.runs import train_run
+
+    directory = tmp_path_factory.mktemp("run")
+    train_run(SMALL, material, directory, weights=weights)
+    return directory
+
+
+def train_part(
+    config: TrainConfig, material: Any, directory: Path, weights: Path | None, **hooks: Any
+) -> Any:
+    from lesionlens.train.stages import train_network
+
+    parts = material.splits.parts
+    return train_network(
+        config,
+        material.cache.images,
+        material.examples(parts["train"], config.labels),
+        material.examples(parts["validation"], config.labels),
+        directory,
+        weights=weights,
+        **hooks,
+    )
+
+
+def norm_statistics(model: Any) -> list[np.ndarray]:
+    import keras
+
+    from lesionlens.train.network import FEATURES
+
+    base = model.layers[: [layer.name for layer in model.layers].index(FEATURES)]
+    norms = [layer for layer in base if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 34
+    return [
+        v.numpy()
+        for layer in norms
+        for v in (layer.moving_mean, layer.moving_variance, layer.gamma)
+    ]
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_the_statistics_of_the_base_move_only_when_they_are_let(
+    material: Any, weights: Path, tmp_path: Path, *, learn: bool
+) -> None:
+    from lesionlens.train.network import build_network
+
+    config = dataclasses.replace(
+        SMALL,
+        stages=(Stage("fine-tune", 1, 1e-4, -1),),
+        average_decay=0.0,
+        base_statistics_learn=learn,
+    )
+    before = norm_statistics(build_network(config, weights))
+    after = norm_statistics(train_part(config, material, tmp_path / "run", weights))
+    same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert not any(same) if learn else all(same)
+
+
+def test_fine_tuning_moves_the_free_layers_and_no_other(
+    material: Any, weights: Path, tmp_path: Path
+) -> None:
+    from lesionlens.train.network import build_network
+
+    config = dataclasses.replace(
+        PAPER, stages=(Stage("fine-tune", 1, 1e-3, 60),), batch_size=8, views=1
+    )
+    before = build_network(config, weights)
+    after = train_part(config, material, tmp_path / "run", weights)
+    moved = {
+        layer.name
+        for layer, other in zip(before.layers, after.layers, strict=True)
+        if any(
+            not np.array_equal(a, b)
+            for a, b in zip(layer.get_weights(), other.get_weights(), strict=True)
+        )
+    }
+    n_base = [layer.name for layer in after.layers].index("features")
+    free = {layer.name for layer in after.layers[n_base - 60 :]}
+    assert moved <= free
+    convolutions = {n for n in free if "conv" in n and "bn" not in n}
+    assert {n for n in convolutions if after.get_layer(n).get_weights()} <= moved
+
+
+def test_a_killed_run_ends_where_an_uninterrupted_one_does(
+    material: Any, weights: Path, run: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    class KilledError(Exception):
+        pass
+
+    def kill_in_epoch_3(epoch: int, done: int, _: int) -> None:
+        if (epoch, done) == (3, 2):
+            raise KilledError
+
+    directory = tmp_path / "killed"
+    with pytest.raises(KilledError):
+        train_part(SMALL, material, directory, weights, on_batch=kill_in_epoch_3)
+    epochs: list[int] = []
+    train_part(SMALL, material, directory, weights, on_batch=lambda epoch, *_: epochs.append(epoch))
+    assert set(epochs) == {3}
+    one, other = (keras.saving.load_model(d / "best.keras") for d in (directory, run))
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    def without_times(path: Path) -> list[list[str]]:
+        return [line.split(",")[:-2] for line in (path / "log.csv").read_text().splitlines()]
+
+    assert without_times(directory) == without_times(run)
+    assert not list(directory.glob(".*"))
+
+
+def test_another_seed_gives_another_model(
+    material: Any, weights: Path, run: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(SMALL, seed=1, stages=SMALL.stages[:1])
+    first = train_part(config, material, tmp_path / "a", weights)
+    log = (run / "log.csv").read_text().splitlines()[1].split(",")
+    other = (tmp_path / "a" / "log.csv").read_text().splitlines()[1].split(",")
+    assert log[3] != other[3]
+    assert first.output_shape == (None, 9)
+
+
+def test_a_folder_of_another_run_is_refused(material: Any, weights: Path, run: Path) -> None:
+    config = dataclasses.replace(SMALL, label_smoothing=0.3)
+    with pytest.raises(TrainingError, match="another configuration"):
+        train_part(config, material, run, weights)
+
+
+def test_a_worse_later_stage_does_not_overwrite_a_better_warm_up(
+    material: Any, weights: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        SMALL,
+        stages=(Stage("frozen", 1, 1e-3, 0), Stage("wreck", 1, 10.0, -1)),
+        average_decay=0.0,
+        gradient_clip=0.0,
+    )
+    rows: list[Any] = []
+    try:
+        train_part(config, material, tmp_path / "run", weights, on_epoch=rows.append)
+    except TrainingError as error:  # a loss that is no number stops it: as good
+        assert "no longer a number" in str(error)
+    else:
+        assert [row.is_best for row in rows] == [True, False]
+        assert rows[1].validation_loss > rows[0].validation_loss
+    from lesionlens.train.stages import load_best, predict_logits, score
+
+    validation = material.examples(material.splits.parts["validation"], config.labels)
+    logits = predict_logits(
+        load_best(tmp_path / "run"), iter([material.cache.images[validation.rows]])
+    )
+    assert score(logits, validation)[0] == pytest.approx(rows[0].validation_loss, rel=1e-4)
+
+
+def test_a_leaking_split_stops_training(material: Any, weights: Path, tmp_path: Path) -> None:
+    from lesionlens.train.runs import train_run
+
+    parts = {name: list(ids) for name, ids in material.splits.parts.items()}
+    groups = material.splits.groups
+    shared = next(
+        image_id
+        for image_id in parts["train"]
+        if sum(groups[other] == groups[image_id] for other in parts["train"]) > 1
+    )
+    parts["train"].remove(shared)
+    parts["test"].append(shared)
+    leaking = dataclasses.replace(
+        material, splits=dataclasses.replace(material.splits, parts=parts)
+    )
+    with pytest.raises(LeakageError, match="both sides"):
+        train_run(SMALL, leaking, tmp_path / "run", weights=weights)
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_missing_weights_say_where_to_get_them(material: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="--weights"):
+        train_part(SMALL, material, tmp_path / "run", tmp_path / "no-such.weights.h5")
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(
+    material: Any, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "run"
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    config = dataclasses.replace(SMALL, stages=SMALL.stages[:1])
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full)
+        with pytest.raises(LesionLensError, match="No space left"):
+            train_part(config, material, directory, weights)
+    assert not list(directory.glob("*.part")) and not list(directory.glob(".*.part"))
+    train_part(config, material, directory, weights)
+    assert (directory / "best.keras").is_file()
+
+
+def test_a_finished_run_holds_everything_that_is_promised(run: Path, material: Any) -> None:
+    config = json.loads((run / "config.json").read_text())
+    assert config["augmentation"]["window"] == [0.45, 1.1]
+    assert (run / "curves.png").stat().st_size > 10_000
+    table = load_predictions(run / "predictions-test.csv")
+    assert set(table.image_ids) == set(material.splits.parts["test"])
+    assert Label.NV in table.y_true
+    calibration = json.loads((run / "calibration.json").read_text())
+    assert set(calibration["temperature"]) == {"1", "2"}
+
+
+def test_folds_predict_every_image_once_by_a_model_that_never_saw_it(
+    material: Any, weights: Path, tmp_path: Path
+) -> None:
+    from lesionlens.train import runs
+
+    frames = list(material.frames.values())
+    folds = make_splits(frames, material.splits.groups, seed=0, folds=2)
+    config = dataclasses.replace(SMALL, stages=SMALL.stages[:1], validation_share=0.5)
+    seen: list[str] = []
+    table = runs.train_run(
+        config,
+        dataclasses.replace(material, splits=folds),
+        tmp_path,
+        weights=weights,
+        hooks=runs.Hooks(on_part=seen.append),
+    )
+    assert seen == ["fold 1 of 2", "fold 2 of 2", "final fit on all folds"]
+    assert sorted(load_predictions(table).image_ids) == sorted(material.frames)
+    part = folds.parts["fold0"]
+    rest, validation = runs.cut_validation(folds.parts["fold1"], material, config)
+    groups = [{folds.groups[i] for i in ids} for ids in (part, rest, validation)]
+    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+    assert (tmp_path / "final" / "best.keras").is_file()
+    assert runs.read_run(tmp_path)["images"]["BCC"] == 8
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, material: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from lesionlens.cli.export import export_run
+
+    return export_run(
+        run, material, tmp_path_factory.mktemp("bundle"), precision="fp16", name=None, licence="-"
+    )
+
+
+def test_the_converted_model_gives_the_answers_of_keras(exported: Any) -> None:
+    by_precision = {parity.precision: parity for parity in exported.parities}
+    assert by_precision["fp32"].max_difference <= 1e-5
+    assert by_precision["fp16"].max_difference <= 5e-3
+    assert by_precision["fp32"].n_flips_not_ties == by_precision["fp16"].n_flips_not_ties == 0
+    sizes = [by_precision[name].size_bytes for name in ("fp32", "fp16", "int8")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert by_precision["fp16"].size_bytes < 2.5e6
+    assert by_precision["int8"].max_difference > by_precision["fp16"].max_difference
+
+
+def test_the_classifier_answers_as_the_run_did(exported: Any, run: Path, material: Any) -> None:
+    classifier = Classifier(exported.bundle.directory)
+    assert classifier.spec.views == 2
+    assert classifier.spec.metrics["accuracy"]["n"] > 0
+    table = load_predictions(run / "predictions-test.csv")
+    fold_temperature = json.loads((run / "calibration.json").read_text())["temperature"]["2"]
+    assert classifier.spec.temperature[2] == pytest.approx(fold_temperature)
+    for image_id, expected in zip(table.image_ids, table.conditional, strict=True):
+        answer = classifier.predict(material.frames[image_id].path)
+        found = [answer.probabilities[label] for label in IN_SCOPE]
+        np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+def test_a_bundle_that_differs_from_keras_is_not_written(
+    run: Path, material: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lesionlens.cli.export import export_run
+    from lesionlens.train import export, network, stages
+
+    genuine = export.convert
+
+    def convert_another(model: Any, precision: str, calibration: np.ndarray) -> bytes:
+        other = network.build_network(SMALL, None)
+        return genuine(other, precision, calibration)
+
+    monkeypatch.setattr(export, "convert", convert_another)
+    assert stages.load_best(run)
+    with pytest.raises(TrainingError, match="differs from Keras"):
+        export_run(run, material, tmp_path / "b", precision="fp16", name=None, licence="-")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_conversion_without_weights_is_noticed(
+    material: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    from lesionlens.train import export, network
+
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "convert", lambda _: b"TFL3" * 1000)
+    genuine = tf.lite.TFLiteConverter.from_keras_model
+
+    def from_keras_model(model: Any) -> Any:
+        converter = genuine(model)
+        converter.convert = lambda: b"TFL3" * 1000
+        return converter
+
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_keras_model", from_keras_model)
+    with pytest.raises(TrainingError, match="too few"):
+        export.convert(network.build_network(SMALL, None), "fp16", material.cache.images[:2])
+
+
+def test_reproduce_goes_from_an_archive_to_a_report_and_resumes(
+    make_archive: Callable[..., Path],
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from typer.testing import CliRunner
+
+    from lesionlens.cli.main import app
+
+    archive = make_archive(n_per_class=12)
+    command = [
+        "reproduce", str(archive), "-o", str(tmp_path / "out"), "--folds", "0",
+        "--preset", "paper", "--weights", str(weights), "--epochs", "1,1",
+    ]  # fmt: skip
+    first = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    report = Path(first.stdout.strip().splitlines()[-1])
+    assert "Normal" in report.read_text()
+    assert (
+        Classifier(tmp_path / "out" / "bundle")
+        .predict(next((archive / "images").glob("*.jpg")))
+        .label
+        in IN_SCOPE
+    )
+    state = (tmp_path / "out" / "run" / "state.npz").stat().st_mtime_ns
+    again = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert again.exit_code == 0
+    assert (tmp_path / "out" / "run" / "state.npz").stat().st_mtime_ns == state
+    assert Splits.load(tmp_path / "out" / "splits.json").kind == "holdout"
