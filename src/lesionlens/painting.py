@@ -308,7 +308,7 @@ def _coil(rng: np.random.Generator, at: _Point, heading: float) -> list[Stroke]:
 
 
 def paint_scc(canvas: Canvas) -> None:
-    """Paint a pink base, a keratin mass with scale and blood spots, white circles, looped vessels."""
+    """Paint a pink base, a keratin mass with scale and blood, white circles, looped vessels."""
     rng = canvas.rng
     _lay_skin(canvas)
     centre, radius = canvas.spot(0.04), rng.uniform(0.28, 0.35)

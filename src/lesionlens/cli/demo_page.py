@@ -298,7 +298,8 @@ color:var(--soft);font-size:14px}
 margin:20px 0 32px}
 .card{background:var(--paper);border:1px solid var(--line);border-radius:12px;overflow:hidden;
 break-inside:avoid;display:flex;flex-direction:column}
-.card img{width:100%;height:auto;aspect-ratio:4/3;object-fit:contain;background:var(--bar);display:block}
+.card img{width:100%;height:auto;aspect-ratio:4/3;object-fit:contain;
+background:var(--bar);display:block}
 .words{padding:14px 18px 12px;display:flex;flex-direction:column;flex:1}
 .caption{margin:0;color:var(--soft);font-size:14px}
 .card h2{font-size:19px;line-height:1.3;margin:2px 0 10px;display:flex;flex-wrap:wrap;gap:4px 10px;
