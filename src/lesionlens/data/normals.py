@@ -31,7 +31,7 @@ from lesionlens.labels import Label
 from lesionlens.records import Frame
 
 _MASK_NAMES = ("{}_segmentation.png", "{}_Segmentation.png", "{}_mask.png", "{}.png")
-_MAX_MARKS = 0.05  # share of a crop that may be hair or ruler
+_MAX_MARKS = 0.04  # share of a crop that may be hair or ruler
 _ATTEMPTS = 12  # sizes tried per crop before the frame is given up
 _CROP_BYTES = 200_000  # for the disk preflight
 _QUALITY = 95  # of the JPEGs: their compression should not tell crops from frames

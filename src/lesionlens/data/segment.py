@@ -33,7 +33,8 @@ _LIGHTER_WEIGHT = 0.3  # of lightness, where a pixel is lighter than the skin: g
 _YELLOW_WEIGHT = 0.5  # of b* squared: tan varies more than lesions do
 _MARGIN_PX = 10  # grown around the lesion: people draw masks wider than thresholds do
 _MASK_MARGIN_PX = 5  # grown around a mask that a person drew
-_INK_SATURATION = 0.35  # blue or green as strong as this is pen or a colour chart
+_COLD_SHARE = 0.2  # red weaker than blue or green by this share is pen, sticker or colour chart
+_GLARE = 250  # 0..255: where two channels are above, nothing of the skin is left to see
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Segmentation:
     """What is where in a frame; every array is bool, (WORK_PX, WORK_PX), of the squashed frame."""
 
     lesion: np.ndarray  # the lesion, as closely as it could be told
-    forbidden: np.ndarray  # lesion with a margin, anything like it, dark corners, ink
+    forbidden: np.ndarray  # lesion with a margin, anything like it, what is not skin
     marks: np.ndarray  # thin dark marks: hair and rulers
     doubt: str  # why this may be wrong, a short phrase; empty if nothing speaks against it
 
@@ -80,7 +81,7 @@ def segment_lesion(rgb: np.ndarray, *, mask: np.ndarray | None = None) -> Segmen
     grown = ndimage.binary_dilation(lesion, disk(margin))
     return Segmentation(
         lesion=lesion,
-        forbidden=grown | rest | corners | _ink(pixels),
+        forbidden=grown | rest | corners | _not_skin(pixels),
         marks=marks,
         doubt=_doubt(found, distance, skin) if mask is None else "",
     )
@@ -159,15 +160,15 @@ def _main_component(distance: np.ndarray, corners: np.ndarray) -> tuple[np.ndarr
     return labelled == 1 + int(np.argmax(scores)), threshold
 
 
-def _ink(pixels: np.ndarray) -> np.ndarray:
-    """Return where blue or green is stronger than skin can be, grown by a pixel or two."""
+def _not_skin(pixels: np.ndarray) -> np.ndarray:
+    """Return where colours are none of skin: ink, stickers, burnt-out light; grown a little."""
     from scipy import ndimage
 
-    brightest = pixels.max(axis=-1)
-    saturation = (brightest - pixels.min(axis=-1)) / np.maximum(brightest, 1)
-    is_cold = pixels[..., 0] < np.maximum(pixels[..., 1], pixels[..., 2])
+    red, brightest = pixels[..., 0], pixels.max(axis=-1)
+    is_cold = (brightest - red > _COLD_SHARE * brightest) & (brightest > 40)
+    is_glare = np.median(pixels, axis=-1) > _GLARE
     return ndimage.binary_dilation(
-        is_cold & (saturation > _INK_SATURATION) & (brightest > 40), iterations=2
+        ndimage.binary_opening(is_cold | is_glare), iterations=_CORNER_MARGIN_PX
     )
 
 
