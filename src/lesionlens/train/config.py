@@ -133,7 +133,14 @@ LENS = TrainConfig(
     labels=IN_SCOPE + OUT_OF_SCOPE,
     stages=(
         Stage("frozen", epochs=2, learning_rate=1e-3, free_layers=0),
-        Stage("fine-tune", epochs=18, learning_rate=5e-4, free_layers=-1, schedule="cosine"),
+        Stage(
+            "fine-tune",
+            epochs=15,
+            learning_rate=2e-4,
+            free_layers=-1,
+            schedule="cosine",
+            warmup_share=0.08,
+        ),
     ),
     augmentation=Augmentation(
         rotation_degrees=45,

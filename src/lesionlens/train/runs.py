@@ -210,6 +210,7 @@ def _view_logits(
     model: keras.Model, images: np.ndarray, rows: np.ndarray, views: int
 ) -> dict[int, np.ndarray]:
     """Return the logits (N, K) of one view and of the mean over ``views`` views."""
+
     def batches() -> Iterator[np.ndarray]:
         for done, row in enumerate(rows):
             if done % _RELEASED_AFTER == 0:
