@@ -26,7 +26,6 @@ from lesionlens.cli import (
 from lesionlens.errors import LesionLensError
 
 
-
 class _Root(TyperGroup):
     """Turns what a verb raises into one line on stderr and an exit code.
 
