@@ -21,7 +21,7 @@ import lesionlens
 
 ROOT = Path(lesionlens.__file__).parent
 
-VOCABULARY = {"labels", "records", "errors", "history", "files"}
+VOCABULARY = {"quiet", "labels", "records", "errors", "history", "files"}
 CORE = {
     "imaging", "quality", "views", "bundle", "confidence", "classifier", "saliency", "render",
     "metrics", "scoring", "intervals", "prediction_table", "phantoms", "painting", "scenery",

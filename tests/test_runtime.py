@@ -133,9 +133,9 @@ def test_loading_says_nothing_on_stderr_but_keeps_what_others_say(tmp_path: Path
     path.write_bytes(tiny_model.build())
     code = f"""
         import os
-        from lesionlens import runtime
+        from lesionlens import quiet, runtime
         runtime.Model({str(path)!r})
-        with runtime._without_info_lines():
+        with quiet.without_lines([b"INFO:"]):
             os.write(2, b"INFO: chatter\\nERROR: matters\\n")
         os.write(2, b"after\\n")
     """

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -204,13 +205,11 @@ def test_a_worse_later_stage_does_not_overwrite_a_better_warm_up(
         gradient_clip=0.0,
     )
     rows: list[Any] = []
-    try:
+    # A loss that is no number ends the run; a large one does not.
+    with suppress(TrainingError):
         train_part(config, material, tmp_path / "run", weights, on_epoch=rows.append)
-    except TrainingError as error:  # a loss that is no number stops it: as good
-        assert "no longer a number" in str(error)
-    else:
-        assert [row.is_best for row in rows] == [True, False]
-        assert rows[1].validation_loss > rows[0].validation_loss
+    assert rows[0].is_best
+    assert not any(row.is_best for row in rows[1:])
     from lesionlens.train.stages import load_best, predict_logits, score
 
     validation = material.examples(material.splits.parts["validation"], config.labels)
@@ -258,7 +257,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(
         patch.setattr(np, "savez", full)
         with pytest.raises(LesionLensError, match="No space left"):
             train_part(config, material, directory, weights)
-    assert not list(directory.glob("*.part")) and not list(directory.glob(".*.part"))
+    assert not [path for path in directory.iterdir() if "part" in path.name]
     train_part(config, material, directory, weights)
     assert (directory / "best.keras").is_file()
 
@@ -295,7 +294,7 @@ def test_folds_predict_every_image_once_by_a_model_that_never_saw_it(
     part = folds.parts["fold0"]
     rest, validation = runs.cut_validation(folds.parts["fold1"], material, config)
     groups = [{folds.groups[i] for i in ids} for ids in (part, rest, validation)]
-    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+    assert len(set.union(*groups)) == sum(len(members) for members in groups)
     assert (tmp_path / "final" / "best.keras").is_file()
     assert runs.read_run(tmp_path)["images"]["BCC"] == 8
 

@@ -12,11 +12,7 @@ Views go through one at a time: batching does not pay on a CPU (1.03 ms a view a
 from __future__ import annotations
 
 import os
-import sys
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lesionlens.errors import BundleError, LesionLensError
+from lesionlens.quiet import without_lines
 
 #: Packages that bring the interpreter, tried in this order: (distribution, module).
 RUNTIMES: tuple[tuple[str, str], ...] = (
@@ -33,9 +30,6 @@ RUNTIMES: tuple[tuple[str, str], ...] = (
 )
 #: More threads than this do not help a network of 1 ms.
 MAX_DEFAULT_THREADS = 4
-
-# stderr belongs to the whole process: two threads must not redirect it at the same time.
-_STDERR_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -179,7 +173,7 @@ def load_interpreter_class() -> tuple[type[Any], str]:
 def _make_worker(content: bytes, num_threads: int, name: str) -> _Worker:
     interpreter_class, _ = load_interpreter_class()
     try:
-        with _without_info_lines():
+        with without_lines([b"INFO:"]):
             interpreter = interpreter_class(model_content=content, num_threads=num_threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
@@ -222,33 +216,3 @@ def _find_outputs(interpreter: Any) -> dict[str, int]:
     if len(flat) == 2 and widths[0] < widths[1]:  # there are fewer labels than features (576)
         found["logits"], found["features"] = (int(o["index"]) for o in flat)
     return found
-
-
-@contextmanager
-def _without_info_lines() -> Iterator[None]:
-    """Keep LiteRT's ``INFO:`` lines off stderr; whatever else is written there comes through.
-
-    LiteRT writes from C to file descriptor 2 and has no setting for it.
-    """
-    with _STDERR_LOCK, tempfile.TemporaryFile() as kept:
-        try:
-            original = os.dup(2)
-        except OSError:  # stderr is closed: nothing to keep clean
-            yield
-            return
-        try:
-            if sys.stderr is not None:
-                with suppress(OSError, ValueError):
-                    sys.stderr.flush()
-            os.dup2(kept.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(original, 2)
-                kept.seek(0)
-                lines = kept.read().splitlines(keepends=True)
-                talk = b"".join(line for line in lines if not line.startswith(b"INFO:"))
-                if talk:
-                    os.write(original, talk)
-        finally:
-            os.close(original)

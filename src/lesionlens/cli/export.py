@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionlens.cli import console
-from lesionlens.cli.train import load_material, quiet_tensorflow
+from lesionlens.cli.train import load_material
 from lesionlens.labels import IN_SCOPE
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ def export(
         lesionlens predict lesion.jpg --model runs/lens-0/bundle
     """
     console.require("export", "train", "tensorflow", "keras", "cv2", "sklearn")
-    quiet_tensorflow()
+    from lesionlens.train.network import import_tensorflow
+
+    import_tensorflow()
     material = load_material(archive, normals, cache, splits)
     target = output or run / "bundle"
     result = export_run(run, material, target, precision=precision, name=name, licence=licence)

@@ -16,7 +16,6 @@ from lesionlens.cli.train import (
     SeedOption,
     WeightsOption,
     make_config,
-    quiet_tensorflow,
 )
 from lesionlens.cli.training_view import training_view
 from lesionlens.errors import DataError
@@ -77,7 +76,9 @@ def reproduce(
     console.require(
         "reproduce", "train", "tensorflow", "keras", "cv2", "sklearn", "matplotlib", "imagehash"
     )
-    quiet_tensorflow()
+    from lesionlens.train.network import import_tensorflow
+
+    import_tensorflow()
     config = make_config(preset, seed, epochs)
     directory = output or Path("runs") / f"{preset}-{seed}"
 

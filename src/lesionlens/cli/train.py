@@ -72,13 +72,6 @@ def load_material(archive: Path, normals: Path | None, cache: Path, splits: Path
     return Material(frames, load_cache(cache), Splits.load(splits))
 
 
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up notes off the terminal; to be called before it is imported."""
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
 def train(
     archive: Annotated[
         Path, typer.Argument(help="Archive folder: metadata.csv and images/.", show_default=False)
@@ -124,7 +117,9 @@ def train(
         lesionlens evaluate runs/lens-0/predictions-out-of-fold.csv
     """
     console.require("train", "train", "tensorflow", "keras", "cv2", "sklearn", "matplotlib")
-    quiet_tensorflow()
+    from lesionlens.train.network import import_tensorflow
+
+    import_tensorflow()
     config = make_config(preset, seed, epochs)
     directory = output or Path("runs") / f"{preset}-{seed}"
     material = load_material(archive, normals, cache, splits)

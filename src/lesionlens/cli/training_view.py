@@ -43,7 +43,8 @@ def training_view(n_epochs: int) -> Iterator[Hooks]:
                 f"loss {row.train_loss:.3f}, validation {row.validation_loss:.3f}, "
                 f"accuracy {row.validation_accuracy:.3f}, "
                 f"balanced {row.validation_balanced_accuracy:.3f}, "
-                f"{row.images_per_second:.0f} images/s{kept}"
+                f"{row.images_per_second:.0f} images/s{kept}",
+                soft_wrap=True,
             )
 
         yield Hooks(on_part, on_batch, on_epoch)

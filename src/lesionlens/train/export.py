@@ -7,11 +7,8 @@ checked for its size, its operators and, on real images, its answers.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +19,7 @@ from lesionlens.bundle import PRECISIONS, Bundle, ModelSpec, write_bundle
 from lesionlens.confidence import softmax
 from lesionlens.errors import TrainingError
 from lesionlens.files import check_free_space
+from lesionlens.quiet import without_lines
 from lesionlens.runtime import Model
 from lesionlens.train.network import with_inner_outputs
 
@@ -98,8 +96,11 @@ def convert(model: keras.Model, precision: str, calibration: np.ndarray) -> byte
         converter.representative_dataset = lambda: (
             [image[None].astype(np.float32)] for image in calibration
         )
-    with _quiet():
-        content: bytes = converter.convert()
+    try:
+        with without_lines([b""], descriptors=(1, 2)):
+            content: bytes = converter.convert()
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(f"the {precision} conversion failed: {error}") from error
     least = 0.9 * model.count_params() * _BYTES_PER_WEIGHT[precision]
     if len(content) < least:
         raise TrainingError(
@@ -195,26 +196,3 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
     if len(items) <= most:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the converter's C++ notes and Keras' export summary off the terminal.
-
-    They go past ``sys.stderr``, so the descriptors are turned aside; if the conversion fails,
-    what was said is shown.
-    """
-    with tempfile.TemporaryFile() as aside:
-        saved = os.dup(1), os.dup(2)
-        try:
-            os.dup2(aside.fileno(), 1)
-            os.dup2(aside.fileno(), 2)
-            yield
-        except Exception as error:
-            aside.seek(0)
-            said = aside.read().decode(errors="replace")[-2000:]
-            raise TrainingError(f"the conversion failed: {error}\n{said}") from error
-        finally:
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lesionlens.errors import TrainingError
 from lesionlens.imaging import INPUT_PX
+from lesionlens.quiet import without_lines
 from lesionlens.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 #: Names of the tensors that the exported model gives; runtime.py finds them by these.
 LOGITS, FEATURES, FEATURE_MAP = "logits", "features", "feature_map"
 _HEAD_PREFIX = "head_"
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without its start-up notes on the terminal."""
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with without_lines([b"WARNING: All log messages before absl", b"I0000 "]):
+        import tensorflow  # noqa: F401  (for its side effect)
 
 
 def build_network(config: TrainConfig, weights: str | Path | None) -> keras.Model:
