@@ -5,9 +5,9 @@ computed here for all images and for their eight flips and turns at once; each p
 candidates is then verified on pixels. The hash alone will not do: dermoscopy puts a dark blob
 on a pale ground, often in a round black frame, so that plain pixel correlation of *different*
 lesions reaches 0.98. What tells pictures apart is their fine detail: the middle of the frame
-with its low frequencies taken out. On 11,511 frames of the ISIC archive, every pair within
+with its low frequencies taken out. On 11,217 frames of the ISIC archive, every pair within
 10 bits whose detail correlates above 0.7 was of one lesion or was known as a duplicate (see
-``benchmarks/duplicates.py``); the highest correlation of two different lesions was 0.67.
+``benchmarks/duplicates.py``); the highest correlation of two different lesions was 0.62.
 
 Two photographs of one lesion taken minutes apart are not near-duplicates in this sense. They
 share a ``lesion_id``, which is what keeps them together.
