@@ -145,15 +145,10 @@ def train_run(
         table = _score(config, material, parts["validation"], parts["test"], directory)
         _write_run(directory, config, material, "holdout")
         return table
-    tables = []
     names = sorted(parts)
     for k, name in enumerate(names):
         hooks.on_part(f"fold {k + 1} of {len(names)}")
-        rest = [image_id for other in names if other != name for image_id in parts[other]]
-        train, validation = cut_validation(rest, material, config)
-        folder = directory / name
-        _fit(config, material, train, validation, folder, weights=weights, hooks=hooks)
-        tables.append(_score(config, material, validation, parts[name], folder))
+        train_fold(config, material, name, directory / name, weights=weights, hooks=hooks)
     table = _pool(config, material, [directory / name for name in names], directory)
     hooks.on_part("final fit on all folds")
     everything = [image_id for name in names for image_id in parts[name]]
@@ -161,6 +156,23 @@ def train_run(
     _fit(config, material, train, validation, directory / FINAL, weights=weights, hooks=hooks)
     _write_run(directory, config, material, "folds")
     return table
+
+
+def train_fold(
+    config: TrainConfig,
+    material: Material,
+    name: str,
+    directory: Path,
+    *,
+    weights: str | Path | None,
+    hooks: Hooks | None = None,
+) -> Path:
+    """Train on all folds but ``name`` and predict that one; returns its prediction table."""
+    parts = material.splits.parts
+    rest = [image_id for other in sorted(parts) if other != name for image_id in parts[other]]
+    train, validation = cut_validation(rest, material, config)
+    _fit(config, material, train, validation, directory, weights=weights, hooks=hooks or Hooks())
+    return _score(config, material, validation, parts[name], directory)
 
 
 def best_model(directory: Path) -> keras.Model:
