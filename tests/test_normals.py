@@ -13,9 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lesionlens.cli.main import app
+from lesionlens.data.groups import group_frames
 from lesionlens.data.manifest import NORMAL_COLUMNS, load_archive, write_metadata
 from lesionlens.data.normals import CropOptions, NormalsReport, add_to_splits, cut_normals
-from lesionlens.data.splits import Splits, check_splits, group_frames, make_splits
+from lesionlens.data.splits import Splits, check_splits, make_splits
 from lesionlens.errors import DataError
 from lesionlens.files import read_csv
 from lesionlens.labels import Label

@@ -12,15 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lesionlens.data.groups import group_frames
 from lesionlens.data.manifest import load_archive
-from lesionlens.data.splits import (
-    PAPER_TEST_COUNTS,
-    Splits,
-    check_splits,
-    find_leaks,
-    group_frames,
-    make_splits,
-)
+from lesionlens.data.splits import PAPER_TEST_COUNTS, Splits, check_splits, find_leaks, make_splits
 from lesionlens.errors import DataError, LeakageError
 from lesionlens.labels import Label
 from lesionlens.records import Frame

@@ -66,6 +66,7 @@ def data_normals(
 
         lesionlens data normals archive --splits splits.json --size-fraction 0.3,0.6
     """
+    console.require("data normals", "data", "skimage", "scipy")
     from lesionlens.data.manifest import load_archive
     from lesionlens.data.normals import CropOptions, add_to_splits, cut_normals
     from lesionlens.data.splits import Splits, check_splits

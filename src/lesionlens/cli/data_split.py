@@ -86,9 +86,10 @@ def data_split(
         lesionlens data split archive --test-count BCC=50 --test-count SCC=30
     """
     from lesionlens.data.duplicates import find_in_cache
+    from lesionlens.data.groups import group_frames
     from lesionlens.data.manifest import load_archive
     from lesionlens.data.prepare import load_cache, prepare_cache
-    from lesionlens.data.splits import PAPER_TEST_COUNTS, group_frames, make_splits
+    from lesionlens.data.splits import PAPER_TEST_COUNTS, make_splits
 
     counts = _parse_counts(test_count or [])
     chosen = set(label or Label)

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lesionlens.data.duplicates import NearDuplicate
+from lesionlens.data.groups import group_frames
 from lesionlens.data.manifest import Archive
 from lesionlens.data.prepare import Cache, ImageFailure
-from lesionlens.data.splits import Leak, Splits, check_splits, find_leaks, group_frames
+from lesionlens.data.splits import Leak, Splits, check_splits, find_leaks
 from lesionlens.errors import DataError, LeakageError
 from lesionlens.labels import Label
 from lesionlens.records import Frame

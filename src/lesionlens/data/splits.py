@@ -1,13 +1,11 @@
 """Splits that do not leak: what belongs together stays together, and every class is everywhere.
 
-Photographs of one lesion, of one patient, a crop and the frame it was cut out of, and one
-picture filed twice all belong to one *group* (union-find over these links). A split gives whole
-groups to parts. scikit-learn's StratifiedGroupKFold does that for equal folds and one label per
-row; here parts may be of any size, a group may hold several classes, and the sources
-(institutions) of a class are to be spread too, because a model that never saw a camera in
-training, or sees it in the test only, tells less about lesions. So groups are dealt out here,
-the largest first, each to the part where it brings the shares of every class and of every
-source within a class closest to what they should be.
+A split gives whole groups (see ``groups``) to parts. scikit-learn's StratifiedGroupKFold does
+that for equal folds and one label per row; here parts may be of any size, a group may hold
+several classes, and the sources (institutions) of a class are to be spread too, because a model
+that never saw a camera in training, or sees it in the test only, tells less about lesions. So
+groups are dealt out here, the largest first, each to the part where it brings the shares of
+every class and of every source within a class closest to what they should be.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionlens.data.groups import group_frames  # noqa: F401 - callers find it beside make_splits
 from lesionlens.data.manifest import archive_hash
 from lesionlens.errors import DataError, LeakageError
 from lesionlens.files import read_json, write_json
@@ -115,39 +114,6 @@ class Leak:
         """Return one line for a person."""
         where = "; ".join(f"{part}: {_some(ids)}" for part, ids in self.parts.items())
         return f"{self.kind} {self.key} is in {where}"
-
-
-def group_frames(
-    frames: Sequence[Frame], duplicates: Iterable[tuple[str, str]] = ()
-) -> dict[str, str]:
-    """Return the group of every frame: what must not be divided by a split.
-
-    Args:
-        frames: all frames of the archive, those outside the split included: they may be the
-            link between two that are in it.
-        duplicates: pairs of image_ids that show the same picture.
-
-    Returns:
-        image_id -> group_id; the group is named after its first lesion, else its first
-        patient, else its first image.
-    """
-    links = _Links()
-    for frame in frames:
-        links.join(("2image", frame.image_id), ("2image", frame.image_id))
-        for kind, key in (
-            ("0lesion", frame.lesion_id),
-            ("1patient", frame.patient_id),
-            ("2image", frame.parent_id),
-        ):
-            if key:
-                links.join(("2image", frame.image_id), (kind, key))
-    for first, second in duplicates:
-        links.join(("2image", first), ("2image", second))
-    names = links.names()
-    return {
-        frame.image_id: "{}:{}".format(*_name(names[links.root(("2image", frame.image_id))]))
-        for frame in frames
-    }
 
 
 def make_splits(
@@ -304,31 +270,6 @@ def count_labels(labels: Iterable[Label]) -> dict[str, int]:
     return {label.value: counts[label] for label in Label if counts[label]}
 
 
-class _Links:
-    """Union-find over (kind, id) nodes."""
-
-    def __init__(self) -> None:
-        self._parents: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def root(self, node: tuple[str, str]) -> tuple[str, str]:
-        root = node
-        while self._parents.setdefault(root, root) != root:
-            root = self._parents[root]
-        while node != root:  # shorten the way for the next who asks
-            self._parents[node], node = root, self._parents[node]
-        return root
-
-    def join(self, one: tuple[str, str], other: tuple[str, str]) -> None:
-        self._parents[self.root(one)] = self.root(other)
-
-    def names(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """Return the first node, in sorted order, of every root's tree."""
-        first: dict[tuple[str, str], tuple[str, str]] = {}
-        for node in sorted(self._parents):
-            first.setdefault(self.root(node), node)
-        return first
-
-
 class _GroupTable:
     """Frames counted per group and stratum, as arrays.
 
@@ -452,11 +393,6 @@ def _shares(fractions: Sequence[float], folds: int | None) -> dict[str, float]:
     if fractions[0] == 0:
         raise DataError("fractions: train must have a share above 0")
     return {part: share for part, share in zip(PARTS, fractions, strict=True) if share > 0}
-
-
-def _name(node: tuple[str, str]) -> tuple[str, str]:
-    kind, key = node
-    return kind[1:], key
 
 
 def _some(ids: Sequence[Any]) -> str:
