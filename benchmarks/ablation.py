@@ -42,8 +42,8 @@ def variants(epochs: tuple[int, int], epoch_size: int) -> dict[str, TrainConfig]
         )
 
     only_three = {label: share for label, share in LENS.mixture.items() if label in IN_SCOPE}
-    top_60 = tuple(
-        dataclasses.replace(stage, free_layers=60 if stage.free_layers else 0) for stage in stages
+    all_free = tuple(
+        dataclasses.replace(stage, free_layers=-1 if stage.free_layers else 0) for stage in stages
     )
     grey = {"contrast": 0.0, "saturation": 0.0, "hue_degrees": 0.0, "channel_gain": 0.0,
             "blur_share": 0.0}  # fmt: skip
@@ -61,7 +61,7 @@ def variants(epochs: tuple[int, int], epoch_size: int) -> dict[str, TrainConfig]
             lens, mixup_alpha=0.0, label_smoothing=0.0
         ),
         "without weight averaging": dataclasses.replace(lens, average_decay=0.0),
-        "top 60 layers free, not all": dataclasses.replace(lens, stages=top_60),
+        "all layers free, not 60": dataclasses.replace(lens, stages=all_free),
         "statistics of the base learn": dataclasses.replace(lens, base_statistics_learn=True),
     }
 

@@ -135,9 +135,9 @@ LENS = TrainConfig(
         Stage("frozen", epochs=2, learning_rate=1e-3, free_layers=0),
         Stage(
             "fine-tune",
-            epochs=15,
-            learning_rate=2e-4,
-            free_layers=-1,
+            epochs=16,
+            learning_rate=3e-4,
+            free_layers=60,
             schedule="cosine",
             warmup_share=0.08,
         ),

@@ -68,13 +68,14 @@ class Export:
     parities: tuple[Parity, ...]  # of every precision, the written one among them
 
 
-def convert(model: keras.Model, precision: str, calibration: np.ndarray) -> bytes:
+def convert(model: keras.Model, precision: str, calibration: np.ndarray | None = None) -> bytes:
     """Convert a network, with its inner outputs, to TensorFlow Lite.
 
     Args:
         model: from ``network.build_network``.
         precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
-        calibration: (n, 224, 224, 3) uint8 training images that int8 takes its ranges from.
+        calibration: (n, 224, 224, 3) uint8 training images that int8 takes its ranges from;
+            the other precisions need none.
 
     Returns:
         The ``.tflite`` bytes: input float32 (1, 224, 224, 3) RGB 0..255, built-in operators only.
@@ -93,6 +94,8 @@ def convert(model: keras.Model, precision: str, calibration: np.ndarray) -> byte
     if precision == "fp16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
+        if calibration is None:
+            raise TrainingError("int8 needs training images to take its ranges from")
         converter.representative_dataset = lambda: (
             [image[None].astype(np.float32)] for image in calibration
         )

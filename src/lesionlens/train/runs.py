@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,12 @@ from lesionlens.files import atomic_write, read_json, write_json
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.prediction_table import PredictionTable
 from lesionlens.records import Frame
+from lesionlens.runtime import Model, usable_cores
 from lesionlens.train.config import TrainConfig
 from lesionlens.train.curves import draw_curves
+from lesionlens.train.export import convert, spread
 from lesionlens.train.inputs import Examples, release_pages, select_examples
-from lesionlens.train.stages import EpochLog, load_best, predict_logits, read_log, train_network
+from lesionlens.train.stages import EpochLog, load_best, read_log, train_network
 from lesionlens.views import make_views
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ FINAL = "final"
 #: shown (see ``_confident_at``).
 CONFIDENT_PRECISION = 0.9
 
+#: Images of one class that an epoch is judged on, at most.
+VALIDATION_PER_CLASS = 100
 _RELEASED_AFTER = 1000  # images read, 150 MB
 
 
@@ -209,7 +214,7 @@ def _fit(
         config,
         material.cache.images,
         material.examples(train, config.labels),
-        material.examples(validation, config.labels),
+        material.examples(_some_of_each(validation, material), config.labels),
         directory,
         weights=weights,
         on_batch=hooks.on_batch,
@@ -218,19 +223,33 @@ def _fit(
     draw_curves(read_log(directory), directory / CURVES, title=f"{config.preset}: {directory.name}")
 
 
+def _some_of_each(image_ids: Sequence[str], material: Material) -> list[str]:
+    """Return at most ``VALIDATION_PER_CLASS`` of each class.
+
+    The epoch is chosen by a mean over classes, to which the last thousand nevi add nothing
+    but time.
+    """
+    by_label: dict[Label, list[str]] = {}
+    for frame in material.usable(image_ids):
+        by_label.setdefault(frame.label, []).append(frame.image_id)
+    return [i for ids in by_label.values() for i in spread(ids, VALIDATION_PER_CLASS)]
+
+
 def _view_logits(
-    model: keras.Model, images: np.ndarray, rows: np.ndarray, views: int
+    model: Model, images: np.ndarray, rows: np.ndarray, views: int
 ) -> dict[int, np.ndarray]:
     """Return the logits (N, K) of one view and of the mean over ``views`` views."""
 
-    def batches() -> Iterator[np.ndarray]:
-        for done, row in enumerate(rows):
-            if done % _RELEASED_AFTER == 0:
-                release_pages(images)
-            yield make_views(images[row], views)
+    def of_row(row: int) -> np.ndarray:
+        return model.run(make_views(images[row], views)).logits
 
-    logits = predict_logits(model, batches()).reshape(len(rows), views, -1)
-    return {1: logits[:, 0], views: logits.mean(axis=1)}
+    logits: list[np.ndarray] = []
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for start in range(0, len(rows), _RELEASED_AFTER):
+            logits += pool.map(of_row, rows[start : start + _RELEASED_AFTER])
+            release_pages(images)
+    stacked = np.stack(logits)
+    return {1: stacked[:, 0], views: stacked.mean(axis=1)}
 
 
 def _score(
@@ -244,8 +263,11 @@ def _score(
     path = directory / PREDICTIONS_TEST
     if path.is_file():
         return path
-    model = load_best(directory)
     images = material.cache.images
+    # By the runtime that answers later, four times as fast as TensorFlow: float32 logits within
+    # 1e-5 of Keras' (export.py holds it to that).
+    content = convert(load_best(directory), "fp32")
+    model = Model(content, num_threads=1, name=str(directory))
     # Other lesions are scored even where the model has no output for them.
     validation_frames, test_frames = material.usable(validation), material.usable(test)
     validation_logits, test_logits = (
