@@ -10,7 +10,7 @@ IMAGES ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check lint types format bench clean
+.PHONY: help demo test test-fast check lint types format docs bench clean
 
 help:
 	@echo "LesionLens: dermoscopy images to BCC, SCC or healthy skin. Not a diagnosis."
@@ -24,6 +24,7 @@ help:
 	@echo "  make test ARGS=\"-k imaging\"     hand options on to pytest"
 	@echo "  make check                      format, lint, types and all tests: what CI runs"
 	@echo "  make format                     let ruff format the code"
+	@echo "  make docs                       write docs/cli.md from the verbs"
 	@echo "  make bench                      print the rows of BENCHMARKS.md"
 	@echo "  make clean                      remove .venv, caches and the demo; runs/ stays"
 	@echo
@@ -53,6 +54,9 @@ types: .make/dev
 format: .make/dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: .make/base
+	@$(BIN)/python docs/make_cli.py
 
 bench: .make/dev
 	@for file in benchmarks/*.py; do $(BIN)/python "$$file" || exit 1; done

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,24 @@ def test_every_verb_teaches_with_an_example() -> None:
                 check_words(shlex.split(example.group(1))[1:])
                 n_checked += 1
     assert n_checked >= 10  # the pattern still finds them
+
+
+def test_the_page_of_the_verbs_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_cli = importlib.util.module_from_spec(spec)
+    sys.modules["make_cli"] = make_cli  # its dataclass looks its own module up
+    spec.loader.exec_module(make_cli)
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == make_cli.page(), "docs/cli.md is out of date: make docs"
+    options = re.findall(r"(?<![\w-])--[a-z][a-z-]+", written)
+    for words in ("lesionlens data split", "lesionlens predict", "lesionlens reproduce"):
+        assert f"\n## {words}\n" in written
+    command = typer.main.get_command(app)
+    for verb in (command.commands["predict"], command.commands["data"].commands["fetch"]):
+        for option in verb.params:
+            assert not [o for o in option.opts if o.startswith("--") and o not in options]
 
 
 def test_the_changelog_opens_with_this_version() -> None:

@@ -87,13 +87,13 @@ def evaluate(
     Proportions carry Wilson's interval, all else a bootstrap that draws whole lesions or
     patients. The report is one file that needs no network and prints on A4.
 
-    Try:
+    **Examples**
 
-    - `lesionlens evaluate runs/lens/predictions-test.csv --images archive/images`
+        lesionlens evaluate runs/paper-0/predictions-test.csv --images archive/images
 
-    - `lesionlens evaluate answers.csv --truth truth.csv --format json --no-report`
+        lesionlens evaluate answers.csv --truth truth.csv --format json --no-report
 
-    - `lesionlens evaluate lens.csv --compare paper=paper.csv --reference paper`
+        lesionlens evaluate lens.csv --compare paper=paper.csv --reference paper
     """
     from lesionlens.metrics import evaluate as score
     from lesionlens.prediction_table import load_predictions
