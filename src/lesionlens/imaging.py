@@ -9,7 +9,7 @@ that nothing at the border is lost), and only then turned upright by its EXIF or
 which commutes with squashing and is cheaper on the small image.
 
 Scaled decoding and a full decode differ by less than 1 of 255 grey levels on average and
-the former takes a third of the time on a 12-megapixel photo (benchmarks/imaging.py).
+the former takes a third of the time on a 12-megapixel photo (benchmarks/predict.py).
 """
 
 from __future__ import annotations
