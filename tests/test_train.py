@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -242,6 +242,65 @@ def test_a_leaking_split_stops_training(material: Any, weights: Path, tmp_path: 
 def test_missing_weights_say_where_to_get_them(material: Any, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="--weights"):
         train_part(SMALL, material, tmp_path / "run", tmp_path / "no-such.weights.h5")
+
+
+@pytest.fixture
+def keras_download(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A server in place of Keras' own; gives the folder that it serves."""
+    import threading
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    from keras.src.applications import mobilenet_v3
+    from keras.src.backend import config
+
+    folder = tmp_path / "served" / "v"
+    folder.mkdir(parents=True)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder.parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/v/"
+    monkeypatch.setattr(mobilenet_v3, "BASE_WEIGHT_PATH", address)
+    monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path / "keras"))
+    yield folder
+    server.shutdown()
+    server.server_close()
+
+
+def test_without_a_file_keras_downloads_its_weights(
+    weights: Path, keras_download: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hashlib
+
+    import h5py
+    import keras
+    from keras.src.applications import mobilenet_v3
+    from keras.src.legacy.saving import legacy_h5_format
+
+    from lesionlens.train.network import build_network
+
+    base = keras.applications.MobileNetV3Small(
+        input_shape=(224, 224, 3), include_top=False, weights=None
+    )
+    base.load_weights(weights)
+    served = keras_download / "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"
+    with h5py.File(served, "w") as file:  # the layout of the files that Keras serves
+        legacy_h5_format.save_weights_to_hdf5_group(file, base)
+    digest = hashlib.md5(served.read_bytes()).hexdigest()
+    monkeypatch.setitem(mobilenet_v3.WEIGHTS_HASHES, "small_224_1.0_float", ("", digest))
+    found = build_network(SMALL, "imagenet")
+    for layer, loaded in zip(base.layers, found.layers, strict=False):  # found has a head, too
+        for one, other in zip(layer.get_weights(), loaded.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_failed_download_of_the_weights_says_what_else_to_do(keras_download: Path) -> None:
+    from lesionlens.train.network import build_network
+
+    with pytest.raises(TrainingError, match="--weights"):
+        build_network(SMALL, "imagenet")  # nothing is served: 404
 
 
 def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(

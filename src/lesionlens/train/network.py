@@ -9,6 +9,8 @@ features (tests/test_train.py asserts that their statistics do not move).
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,13 +53,14 @@ def build_network(config: TrainConfig, weights: str | Path | None) -> keras.Mode
     import keras
 
     try:
-        base = keras.applications.MobileNetV3Small(
-            input_shape=(INPUT_PX, INPUT_PX, 3),
-            include_top=False,
-            include_preprocessing=True,
-            weights=None if weights is None else str(weights),
-        )
-    except (OSError, ValueError) as error:
+        with redirect_stdout(sys.stderr):  # where Keras would show its download
+            base = keras.applications.MobileNetV3Small(
+                input_shape=(INPUT_PX, INPUT_PX, 3),
+                include_top=False,
+                include_preprocessing=True,
+                weights=None if weights is None else str(weights),
+            )
+    except Exception as error:  # Keras raises a plain Exception for a failed download
         raise TrainingError(
             f"the base's weights ({weights}) cannot be loaded: {error}. Give a local "
             "mobilenet_v3_small .weights.h5 without top by --weights, or connect to the internet "
