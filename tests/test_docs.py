@@ -151,6 +151,22 @@ def test_the_page_of_the_verbs_is_what_the_code_says() -> None:
             assert not [o for o in option.opts if o.startswith("--") and o not in options]
 
 
+def test_every_module_has_its_place_in_the_design() -> None:
+    layout = next(
+        block for block in blocks(ROOT / "docs" / "design.md", "") if block.startswith("labels.py")
+    )
+    places: dict[str, set[str]] = {"": set()}
+    folder = ""
+    for line in layout.splitlines():
+        found = re.match(r"(\w+)/", line)
+        folder = found.group(1) if found else folder
+        places.setdefault(folder, set()).update(re.findall(r"\b\w+\.py\b", line))
+    package = Path(lesionlens.__file__).parent
+    for folder in ("", "data", "train", "cli"):
+        modules = {path.name for path in (package / folder).glob("[!_]*.py")}
+        assert places[folder] == modules, f"docs/design.md, layout of {folder or 'the package'}"
+
+
 def test_the_changelog_opens_with_this_version() -> None:
     first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert first is not None
