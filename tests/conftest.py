@@ -35,6 +35,15 @@ def data_dir() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def shipped_bundle() -> Path:
+    """The folder of the model that is shipped in the package."""
+    path = Path(phantoms.__file__).parent / "models" / "lens"
+    if not (path / "model.tflite").is_file():
+        pytest.skip("this tree ships no model yet: lesionlens export writes one")
+    return path
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator that starts alike in every test."""
