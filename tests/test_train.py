@@ -448,7 +448,7 @@ def test_reproduce_goes_from_an_archive_to_a_report_and_resumes(
     first = CliRunner().invoke(app, command, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     report = Path(first.stdout.strip().splitlines()[-1])
-    assert "Normal" in report.read_text()
+    assert "93.75" in report.read_text() or "93.8" in report.read_text()  # the paper's, beside ours
     assert (
         Classifier(tmp_path / "out" / "bundle")
         .predict(next((archive / "images").glob("*.jpg")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +19,12 @@ from lesionlens.cli.train import (
 )
 from lesionlens.cli.training_view import training_view
 from lesionlens.errors import DataError
+from lesionlens.labels import IN_SCOPE, Label
+from lesionlens.train.config import PAPER
 
 if TYPE_CHECKING:
+    from lesionlens.data.prepare import Cache
+    from lesionlens.data.splits import Splits
     from lesionlens.records import Frame
 
 
@@ -50,6 +54,14 @@ def reproduce(
             "0 trains once and tests on a part held out."
         ),
     ] = 5,
+    paper_test: Annotated[
+        bool,
+        typer.Option(
+            "--paper-test",
+            help="Hold out the paper's test set: 36 BCC, 36 SCC and 24 Normal, as near as whole "
+            "groups allow. Only the three classes are used; trains once, whatever --folds says.",
+        ),
+    ] = False,
     weights: WeightsOption = IMAGENET,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
@@ -71,11 +83,12 @@ def reproduce(
 
         lesionlens reproduce archive
 
-        lesionlens reproduce archive --preset paper --folds 0 -o runs/paper
+        lesionlens reproduce archive --preset paper --paper-test -o runs/paper
     """
     console.require(
         "reproduce", "train", "tensorflow", "keras", "cv2", "sklearn", "matplotlib", "imagehash"
     )
+    from lesionlens.data.splits import PAPER_TEST_COUNTS
     from lesionlens.train.network import import_tensorflow
 
     import_tensorflow()
@@ -83,64 +96,97 @@ def reproduce(
     directory = output or Path("runs") / f"{preset}-{seed}"
 
     from lesionlens.cli.export import DEFAULT_LICENCE, export_run, print_parity
-    from lesionlens.data.duplicates import find_in_cache
-    from lesionlens.data.manifest import load_archive
-    from lesionlens.data.prepare import load_cache, prepare_cache
-    from lesionlens.data.splits import Splits, group_frames, make_splits
-    from lesionlens.labels import Label
     from lesionlens.metrics import evaluate
     from lesionlens.prediction_table import load_predictions
-    from lesionlens.reporting import write_report
+    from lesionlens.reporting import load_reference, write_report
     from lesionlens.train.runs import Material, train_run
 
     talk = console.stderr()
-    frames = load_archive(archive, normals=normals).frames
-    if normals is None and not any(frame.label is Label.NORMAL for frame in frames):
-        normals = directory / "normal"
-        _cut_normals(frames, normals, masks, seed)
-        frames = load_archive(archive, normals=normals).frames
-
-    with console.progress("decoding", len(frames)) as advance:
-        prepared = prepare_cache(frames, directory / "cache", advance=advance)
-    cache = load_cache(directory / "cache")
-    talk.print(
-        f"decoded {prepared.n_done:,} images, {prepared.n_kept:,} were there already"
-        + (
-            f", {len(prepared.errors):,} unreadable: {directory / 'cache' / 'errors.csv'}"
-            if prepared.errors
-            else ""
-        )
+    frames, cache = _decode(
+        _load_frames(archive, normals, masks, directory=directory, seed=seed), directory
     )
-    frames = tuple(frame for frame in frames if frame.image_id in cache.row_of)
-    splits_path = directory / "splits.json"
-    if not splits_path.is_file():
-        with console.progress("comparing", len(frames)) as advance:
-            pairs = find_in_cache(cache, frames, advance=advance)
-        groups = group_frames(frames, [(pair.first_id, pair.second_id) for pair in pairs])
-        make_splits(frames, groups, seed=seed, folds=folds or None).save(splits_path)
-    splits = Splits.load(splits_path)
-    talk.print(
-        f"{splits_path}: {len(set(splits.groups.values())):,} groups in {len(splits.parts)} parts"
+    splits = _split(
+        frames,
+        cache,
+        directory / "splits.json",
+        folds=0 if paper_test else folds,
+        test_counts=PAPER_TEST_COUNTS if paper_test else None,
+        seed=seed,
     )
-
     material = Material({frame.image_id: frame for frame in frames}, cache, splits)
-    run = directory / "run"
+    run, bundle = directory / "run", directory / "bundle"
     with training_view(sum(stage.epochs for stage in config.stages)) as hooks:
         table = train_run(config, material, run, weights=weights, hooks=hooks)
-
-    bundle = directory / "bundle"
     exported = export_run(
         run, material, bundle, precision="fp16", name=None, licence=DEFAULT_LICENCE
     )
     print_parity(exported.parities, "fp16")
-
-    evaluation = evaluate(load_predictions(table))
-    images = {frame.image_id: frame.path for frame in frames}
     report = write_report(
-        evaluation, directory / "report", title=f"{preset} on {archive.name}", images=images
+        evaluate(load_predictions(table)),
+        directory / "report",
+        title=f"{preset} on {archive.name}",
+        images={frame.image_id: frame.path for frame in frames},
+        reference=load_reference("paper") if preset == PAPER.preset else None,
     )
     talk.print(f"model:  {bundle}\ntable:  {table}\nreport: [bold]{report}[/bold]")
     typer.echo(report)
+
+
+def _load_frames(
+    archive: Path, normals: Path | None, masks: Path | None, *, directory: Path, seed: int
+) -> Sequence[Frame]:
+    """Load the archive, with healthy skin cut from it where it brings none."""
+    from lesionlens.data.manifest import load_archive
+
+    frames = load_archive(archive, normals=normals).frames
+    if normals is not None or any(frame.label is Label.NORMAL for frame in frames):
+        return frames
+    cut = directory / "normal"
+    if not (cut / "metadata.csv").is_file():
+        _cut_normals(frames, cut, masks, seed)
+    return load_archive(archive, normals=cut).frames
+
+
+def _decode(frames: Sequence[Frame], directory: Path) -> tuple[Sequence[Frame], Cache]:
+    """Decode into the cache; returns the frames that could be read."""
+    from lesionlens.data.prepare import load_cache, prepare_cache
+
+    folder = directory / "cache"
+    with console.progress("decoding", len(frames)) as advance:
+        prepared = prepare_cache(frames, folder, advance=advance)
+    said = f"decoded {prepared.n_done:,} images, {prepared.n_kept:,} were there already"
+    if prepared.errors:
+        said += f", {len(prepared.errors):,} unreadable: {folder / 'errors.csv'}"
+    console.stderr().print(said)
+    cache = load_cache(folder)
+    return [frame for frame in frames if frame.image_id in cache.row_of], cache
+
+
+def _split(
+    frames: Sequence[Frame],
+    cache: Cache,
+    path: Path,
+    *,
+    folds: int,
+    test_counts: Mapping[Label, int] | None,
+    seed: int,
+) -> Splits:
+    """Split by group, or read the split of an earlier run."""
+    from lesionlens.data.duplicates import find_in_cache
+    from lesionlens.data.splits import Splits, group_frames, make_splits
+
+    if not path.is_file():
+        with console.progress("comparing", len(frames)) as advance:
+            pairs = find_in_cache(cache, frames, advance=advance)
+        groups = group_frames(frames, [(pair.first_id, pair.second_id) for pair in pairs])
+        chosen = [f for f in frames if f.label in IN_SCOPE] if test_counts else frames
+        make_splits(chosen, groups, seed=seed, folds=folds or None, test_counts=test_counts).save(
+            path
+        )
+    splits = Splits.load(path)
+    n_groups = len(set(splits.groups.values()))
+    console.stderr().print(f"{path}: {n_groups:,} groups in {len(splits.parts)} parts")
+    return splits
 
 
 def _cut_normals(frames: Sequence[Frame], folder: Path, masks: Path | None, seed: int) -> None:
