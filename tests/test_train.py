@@ -321,6 +321,42 @@ def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(
     assert (directory / "best.keras").is_file()
 
 
+def test_ctrl_c_stops_training_cleanly_and_the_same_command_goes_on(
+    make_archive: Callable[..., Path], weights: Path, tmp_path: Path
+) -> None:
+    import signal
+    import subprocess
+    import sys
+
+    archive = make_archive(n_per_class=9)
+    shared = ["--cache", str(tmp_path / "cache")]
+    lesionlens = [sys.executable, "-m", "lesionlens"]
+    split = [*lesionlens, "data", "split", str(archive), "-o", str(tmp_path / "s.json"), *shared]
+    subprocess.run(split, check=True, capture_output=True)
+    command = [
+        *lesionlens, "train", str(archive), "--splits", str(tmp_path / "s.json"), *shared,
+        "--preset", "paper", "--weights", str(weights), "--epochs", "3,1", "-o",
+        str(tmp_path / "run"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "epoch  1/4" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        said += process.stderr.read()
+    assert process.returncode == 130, said
+    assert "run the same command again" in said
+    assert "Traceback" not in said
+    assert not [path for path in (tmp_path / "run").iterdir() if "part" in path.name]
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("epoch  1/4") == 1
+    assert (tmp_path / "run" / "predictions-test.csv").is_file()
+
+
 def test_a_finished_run_holds_everything_that_is_promised(run: Path, material: Any) -> None:
     config = json.loads((run / "config.json").read_text())
     assert config["augmentation"]["window"] == [0.45, 1.1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +116,7 @@ def plan_epoch(examples: Examples, config: TrainConfig, rng: np.random.Generator
 
 def epoch_batches(
     images: np.ndarray, examples: Examples, config: TrainConfig, *, stage: int, epoch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray], None, None]:
     """Yield the batches of one epoch, augmented in a background thread.
 
     Args:

@@ -11,6 +11,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -342,17 +343,19 @@ class _Run:
         batches = epoch_batches(
             self.images, self.train, config, stage=stage_index, epoch=epoch_index
         )
-        for done, (x, y, w) in enumerate(batches, start=1):
-            rate = rate_at(stage, epoch_index * n_batches + done - 1, stage.epochs * n_batches)
-            self.optimizer.learning_rate.assign(rate)
-            loss, hit = self.step(x, y, w)
-            losses.append(float(loss))
-            hits.append(float(hit))
-            n_seen += len(x)
-            if self.average is not None:
-                self._update_average(epoch_index * n_batches + done)
-            if on_batch:
-                on_batch(epoch, done, n_batches)
+        # Closed also by Ctrl-C: its thread has to end before the interpreter does.
+        with closing(batches):
+            for done, (x, y, w) in enumerate(batches, start=1):
+                rate = rate_at(stage, epoch_index * n_batches + done - 1, stage.epochs * n_batches)
+                self.optimizer.learning_rate.assign(rate)
+                loss, hit = self.step(x, y, w)
+                losses.append(float(loss))
+                hits.append(float(hit))
+                n_seen += len(x)
+                if self.average is not None:
+                    self._update_average(epoch_index * n_batches + done)
+                if on_batch:
+                    on_batch(epoch, done, n_batches)
         seconds = time.perf_counter() - start
         if not np.isfinite(losses).all():
             raise TrainingError(
