@@ -21,6 +21,8 @@ from lesionlens.errors import DataError, LesionLensError
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path`` that takes its place only when the block succeeds.
 
+    A device or a pipe (``/dev/stdout``) is written to instead: it must not be replaced.
+
     Args:
         path: the file to write; its folder is made if need be.
         mode: ``"w"`` (UTF-8 text, line ends untouched) or ``"wb"``.
@@ -29,15 +31,19 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         LesionLensError: the disk is full or the folder cannot be written; names the path.
             ``path`` itself is then as it was.
     """
-    target = Path(path)
     temporary: Path | None = None
+    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
+        if _is_stream(path):
+            with open(path, mode, **options) as file:
+                yield file
+            return
+        target = Path(os.path.realpath(path))  # a link goes on pointing to what is written
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.name}.", suffix=".part"
         )
         temporary = Path(name)
-        options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with open(descriptor, mode, **options) as file:
             yield file
             file.flush()
@@ -49,11 +55,17 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         temporary = None
     except OSError as error:
         raise LesionLensError(
-            f"{target}: cannot be written ({error.strerror or error}); nothing was changed there"
+            f"{path}: cannot be written ({error.strerror or error}); nothing was changed there"
         ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` is a device or a pipe: written to, where a file is replaced."""
+    place = Path(path)
+    return place.exists() and not place.is_file() and not place.is_dir()
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -52,9 +56,25 @@ class _Root(_Group):
         except LesionLensError as error:
             typer.echo(f"lesionlens: {error}", err=True)
             raise typer.Exit(2) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `| head` has seen enough: Typer ends in silence
+                raise
+            where = error.filename or "standard output"
+            typer.echo(f"lesionlens: {where}: {error.strerror or error}", err=True)
+            _give_up_stdout()
+            raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             typer.echo("lesionlens: stopped; run the same command again to go on", err=True)
             raise typer.Exit(130) from error
+
+
+def _give_up_stdout() -> None:
+    """Keep Python from failing once more at its end, over output that could not be written."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app = typer.Typer(
