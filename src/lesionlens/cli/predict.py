@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +15,7 @@ from lesionlens.cli.inputs import STDIN, find_images, read_stdin
 from lesionlens.cli.writers import Answer, Failure, Format, make_writer
 from lesionlens.errors import ImageError, LesionLensError
 from lesionlens.files import atomic_write
+from lesionlens.parallel import map_ahead
 
 if TYPE_CHECKING:
     from lesionlens.classifier import Classifier
@@ -121,7 +119,12 @@ def predict(
     with _open_output(output) as stream:
         writer = make_writer(form, stream)
         with bar as advance:
-            for answer in _answers(classifier, files, stdin, workers):
+            for _, answer in map_ahead(
+                lambda file: _answer(classifier, file, stdin),
+                files,
+                workers=workers,
+                ahead=4 * workers,
+            ):
                 if isinstance(answer, Failure):
                     n_failed += 1
                     talk.print(f"lesionlens: {answer.error}", markup=False, soft_wrap=True)
@@ -156,24 +159,3 @@ def _answer(classifier: Classifier, file: str, stdin: bytes | None) -> Answer:
         return replace(classifier.predict(source), file=file)
     except ImageError as error:
         return Failure(file, str(error))
-
-
-def _answers(
-    classifier: Classifier, files: list[str], stdin: bytes | None, workers: int
-) -> Iterator[Answer]:
-    """Yield an answer per file, in order; ``workers`` at a time, a few ahead of the reader."""
-    if workers == 1:
-        for file in files:
-            yield _answer(classifier, file, stdin)
-        return
-    waiting: deque[Future[Answer]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="predict")
-    try:
-        for file in files:
-            waiting.append(pool.submit(_answer, classifier, file, stdin))
-            if len(waiting) > 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # also on Ctrl-C: what has begun ends within milliseconds, the rest never begins
-        pool.shutdown(cancel_futures=True)

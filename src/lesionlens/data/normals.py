@@ -12,8 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from lesionlens.errors import DataError, ImageError
 from lesionlens.files import atomic_write, check_free_space, read_csv, write_csv, write_json
 from lesionlens.imaging import load_picture, load_pixels
 from lesionlens.labels import Label
+from lesionlens.parallel import map_ahead
 from lesionlens.records import Frame
 
 _MASK_NAMES = ("{}_segmentation.png", "{}_Segmentation.png", "{}_mask.png", "{}.png")
@@ -147,7 +147,13 @@ def cut_normals(
     errors: list[ImageFailure] = []
     per_group: Counter[str] = Counter()
     n_frames = n_masked = 0
-    for frame, found in _cut_all(candidates, folder, options, masks, workers):
+    n_workers = workers or os.cpu_count() or 1
+    for frame, found in map_ahead(
+        lambda frame: _cut(frame, options, masks),
+        candidates,
+        workers=n_workers,
+        ahead=4 * n_workers,
+    ):
         n_frames += 1
         if isinstance(found, ImageError):
             errors.append(ImageFailure(frame.path, str(found)))
@@ -294,29 +300,6 @@ def _cut(frame: Frame, options: CropOptions, masks: Path | None) -> _Found | Ima
         crop = Crop(frame.image_id + suffix, frame, left, top, side, *picture.size)
         crops.append((crop, picture.crop((left, top, left + side, top + side))))
     return _Found(tuple(crops), mask is not None, "no room beside the lesion")
-
-
-def _cut_all(
-    frames: Sequence[Frame],
-    folder: Path,
-    options: CropOptions,
-    masks: Path | None,
-    workers: int | None,
-) -> Iterator[tuple[Frame, _Found | ImageError]]:
-    """Yield what was found in each frame, in order, a bounded number of them in flight."""
-    n_workers = workers or os.cpu_count() or 1
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="lesionlens-cut")
-    pending: list[tuple[Frame, Future[_Found | ImageError]]] = []
-    try:
-        for frame in frames:
-            pending.append((frame, pool.submit(_cut, frame, options, masks)))
-            if len(pending) >= 4 * n_workers:
-                first, future = pending.pop(0)
-                yield first, future.result()
-        for first, future in pending:
-            yield first, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _load_mask(image_id: str, masks: Path | None) -> np.ndarray | None:

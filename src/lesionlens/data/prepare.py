@@ -23,7 +23,6 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +33,7 @@ import numpy as np
 from lesionlens import imaging
 from lesionlens.errors import DataError, ImageError, LesionLensError
 from lesionlens.files import check_free_space, read_csv, read_json, write_csv, write_json
+from lesionlens.parallel import map_ahead
 from lesionlens.records import Frame
 
 MANIFEST_COLUMNS = ("row", "image_id", "path", "sha256", "width_px", "height_px")
@@ -322,19 +322,11 @@ def _decode_all(
     """Yield every frame with its pixels, in order, a bounded number of them in flight."""
     n_workers = workers or (os.cpu_count() or 1) + 1
     known = {image_id: entry.sha256 for image_id, entry in entries.items()}
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="lesionlens-decode")
-    pending: list[tuple[Frame, Future[_Decoded | ImageError]]] = []
-    try:
-        for frame in frames:
-            future = pool.submit(_decode, frame.path, known.get(frame.image_id, ""))
-            pending.append((frame, future))
-            if len(pending) >= 8 * n_workers:
-                first, done = pending.pop(0)
-                yield first, done.result()
-        for first, done in pending:
-            yield first, done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def decode(frame: Frame) -> _Decoded | ImageError:
+        return _decode(frame.path, known.get(frame.image_id, ""))
+
+    return map_ahead(decode, frames, workers=n_workers, ahead=8 * n_workers)
 
 
 def _decode(path: Path, known_sha256: str) -> _Decoded | ImageError:
