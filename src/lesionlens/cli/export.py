@@ -38,12 +38,13 @@ def export_run(
     from lesionlens import __version__
     from lesionlens.bundle import ModelSpec
     from lesionlens.train import runs
+    from lesionlens.train.calibration import Calibration
     from lesionlens.train.config import TrainConfig
     from lesionlens.train.export import N_CALIBRATION, N_PARITY, export_bundle, spread
 
     summary = runs.read_run(run)
     config = TrainConfig.from_json(summary.pop("config"))
-    calibration = runs.Calibration.load(run / runs.CALIBRATION)
+    calibration = Calibration.load(run / runs.CALIBRATION)
     is_folds = summary["kind"] == "folds"
     table = run / (runs.PREDICTIONS_OUT_OF_FOLD if is_folds else runs.PREDICTIONS_TEST)
     spec = ModelSpec(
