@@ -20,17 +20,8 @@ from lesionlens.data.manifest import load_archive
 from lesionlens.data.normals import CropOptions, find_squares
 from lesionlens.data.segment import WORK_PX, dice, segment_lesion
 from lesionlens.imaging import load_pixels
+from lesionlens.intervals import proportion
 from lesionlens.records import Frame
-
-
-def wilson(n_hits: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion (Wilson 1927)."""
-    if n == 0:
-        return 0.0, 1.0
-    z, share = 1.96, n_hits / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return float(centre - half), float(centre + half)
 
 
 def touches(square: tuple[int, int, int], size: tuple[int, int], mask: np.ndarray) -> bool:
@@ -81,8 +72,10 @@ def main() -> None:
     ):
         scores = [row[1] for row in chosen]
         n_crops, n_touching = sum(row[3] for row in chosen), sum(row[4] for row in chosen)
-        low, high = wilson(n_touching, n_crops)
-        share = f"{n_touching / max(n_crops, 1):.2%} ({low:.2%} to {high:.2%})"
+        metric = proportion(n_touching, n_crops)
+        share = metric.note if metric.value is None else f"{metric.value:.2%}"
+        if metric.low is not None and metric.high is not None:
+            share += f" ({metric.low:.2%} to {metric.high:.2%})"
         print(
             f"{name:<28}{len(chosen):>6}{np.mean(scores):>11.3f}{np.median(scores):>8.3f}"
             f"{sum(row[3] > 0 for row in chosen):>7}{n_crops:>7}{n_touching:>7}  {share}"

@@ -12,7 +12,7 @@ import pytest
 
 import tiny_model
 from lesionlens import __version__
-from lesionlens.cli import data_prepare, data_split, doctor
+from lesionlens.cli import data_split, doctor, options
 from lesionlens.cli.main import main
 from lesionlens.data.prepare import load_cache
 
@@ -177,7 +177,7 @@ def test_defaults_of_verbs_that_work_together_agree() -> None:
 
     from lesionlens.cli import export, train
 
-    assert signature(train.train).parameters["cache"].default == data_prepare.DEFAULT_CACHE
+    assert signature(train.train).parameters["cache"].default == options.DEFAULT_CACHE
     assert signature(train.train).parameters["splits"].default == data_split.DEFAULT_SPLITS
-    assert signature(export.export).parameters["cache"].default == data_prepare.DEFAULT_CACHE
+    assert signature(export.export).parameters["cache"].default == options.DEFAULT_CACHE
     assert signature(export.export).parameters["splits"].default == data_split.DEFAULT_SPLITS

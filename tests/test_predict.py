@@ -20,7 +20,7 @@ from PIL import Image
 import tiny_model
 from lesionlens.cli.inputs import find_images
 from lesionlens.cli.main import main
-from lesionlens.cli.writers import COLUMNS, DISCLAIMER, _percent
+from lesionlens.cli.writers import COLUMNS, DISCLAIMER, percent
 from lesionlens.errors import LesionLensError
 
 Run = Callable[..., SimpleNamespace]
@@ -255,7 +255,7 @@ def test_a_bundle_that_is_not_there_exits_2(run: Run, photos: Path, tmp_path: Pa
 
 
 def test_percentages_never_claim_certainty() -> None:
-    shown = [_percent(value) for value in (0.0, 0.001, 0.126, 0.996, 1.0)]
+    shown = [percent(value) for value in (0.0, 0.001, 0.126, 0.996, 1.0)]
     assert shown == ["0 %", "<1 %", "13 %", ">99 %", "100 %"]
 
 

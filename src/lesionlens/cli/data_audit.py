@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionlens.cli import console
-from lesionlens.cli.data_prepare import DEFAULT_CACHE
+from lesionlens.cli.options import DEFAULT_CACHE, ArchiveArgument, NormalsOption
 from lesionlens.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ _SHOWN = 10
 
 
 def data_audit(
-    archive: Annotated[
-        Path, typer.Argument(help="Archive folder: metadata.csv and images/.", show_default=False)
-    ],
+    archive: ArchiveArgument,
     *,
     splits: Annotated[
         Path | None, typer.Option(help="A splits file to check for leaks.", show_default=False)
@@ -28,9 +26,7 @@ def data_audit(
     json: Annotated[
         Path | None, typer.Option(help="Write every finding here as JSON.", show_default=False)
     ] = None,
-    normals: Annotated[
-        Path | None, typer.Option(help="Folder of healthy-skin crops, if not ARCHIVE/normal.")
-    ] = None,
+    normals: NormalsOption = None,
     cache: Annotated[
         Path, typer.Option(help="Decoded images, to compare them; made or completed if need be.")
     ] = DEFAULT_CACHE,

@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from lesionlens.cli import console
+from lesionlens.cli.options import ArchiveArgument
 from lesionlens.cli.tables import print_table
 
 _SHOWN_ERRORS = 5
 
 
 def data_normals(
-    archive: Annotated[
-        Path, typer.Argument(help="Archive folder: metadata.csv and images/.", show_default=False)
-    ],
+    archive: ArchiveArgument,
     *,
     output: Annotated[
         Path | None,

@@ -8,24 +8,18 @@ from typing import Annotated
 import typer
 
 from lesionlens.cli import console
+from lesionlens.cli.options import DEFAULT_CACHE, ArchiveArgument, NormalsOption
 
-#: Where the cache goes if nobody says otherwise.
-DEFAULT_CACHE = Path("cache")
 _SHOWN_ERRORS = 5
 
 
 def data_prepare(
-    archive: Annotated[
-        Path, typer.Argument(help="Archive folder: metadata.csv and images/.", show_default=False)
-    ],
+    archive: ArchiveArgument,
     *,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The cache folder; made if need be.")
     ] = DEFAULT_CACHE,
-    normals: Annotated[
-        Path | None,
-        typer.Option(help="Folder of healthy-skin crops, if not ARCHIVE/normal."),
-    ] = None,
+    normals: NormalsOption = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Threads that decode; one per core and one more if not given."),

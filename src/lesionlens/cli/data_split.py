@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lesionlens.cli import console
-from lesionlens.cli.data_prepare import DEFAULT_CACHE
+from lesionlens.cli.options import DEFAULT_CACHE, ArchiveArgument, NormalsOption
 from lesionlens.cli.tables import print_table
 from lesionlens.labels import IN_SCOPE, Label
 
@@ -24,9 +24,7 @@ class Preset(StrEnum):
 
 
 def data_split(
-    archive: Annotated[
-        Path, typer.Argument(help="Archive folder: metadata.csv and images/.", show_default=False)
-    ],
+    archive: ArchiveArgument,
     *,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The splits file to write.")
@@ -54,9 +52,7 @@ def data_split(
         Preset | None,
         typer.Option(help="paper: BCC, SCC and Normal only, with 36, 36 and 24 in the test part."),
     ] = None,
-    normals: Annotated[
-        Path | None, typer.Option(help="Folder of healthy-skin crops, if not ARCHIVE/normal.")
-    ] = None,
+    normals: NormalsOption = None,
     cache: Annotated[
         Path, typer.Option(help="Decoded images, for near-duplicates; made or completed if need be")
     ] = DEFAULT_CACHE,

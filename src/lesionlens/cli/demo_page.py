@@ -20,7 +20,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lesionlens import __version__, files
 from lesionlens.bundle import ModelSpec
-from lesionlens.cli.writers import DISCLAIMER, Answer, Failure
+from lesionlens.cli.writers import (
+    DISCLAIMER,
+    VERDICT_SIGNS,
+    Answer,
+    Failure,
+    percent,
+    verdict_words,
+)
 from lesionlens.imaging import load_picture
 from lesionlens.labels import FULL_NAMES, IN_SCOPE
 from lesionlens.records import Prediction
@@ -56,13 +63,6 @@ ARCHIVE = Origin(
     "is used, not how good it is. That is measured on held-out lesions, in MODEL_CARD.md.",
 )
 YOURS = Origin("images", "")
-
-_VERDICTS = {
-    "confident": ("●", "confident"),
-    "uncertain": ("◐", "uncertain"),
-    "out_of_scope": ("○", "out of scope"),
-    "poor_image": ("✕", "poor image"),
-}
 
 
 def next_steps(origin: Origin) -> list[tuple[str, str]]:
@@ -107,9 +107,8 @@ def write_picture(path: Path, sample: Sample, answer: Prediction) -> None:
     if sample.caption:
         pen.text((margin, y), sample.caption, grey, small)
         y += line
-    verdict = answer.verdict.replace("_", " ")
     pen.text((margin, y), FULL_NAMES[answer.label], ink, large)
-    pen.text((width - margin, y + 4 * scale), verdict, grey, small, anchor="ra")
+    pen.text((width - margin, y + 4 * scale), verdict_words(answer), grey, small, anchor="ra")
     y += round(36 * scale)
     left, right = margin + round(80 * scale), width - margin - round(72 * scale)
     for label in IN_SCOPE:
@@ -122,7 +121,7 @@ def write_picture(path: Path, sample: Sample, answer: Prediction) -> None:
         reach = left + round((right - left) * probability)
         if reach - left >= 2:
             pen.rounded_rectangle((left, top, reach, bottom), 4, fill=colour)
-        pen.text((width - margin, y), _percent(probability), ink, small, anchor="ra")
+        pen.text((width - margin, y), percent(probability), ink, small, anchor="ra")
         y += line
     pen.text((margin, y), "Not a diagnosis.", grey, small)
     with files.atomic_write(path, "wb") as file:
@@ -192,7 +191,8 @@ def _card(sample: Sample, answer: Answer) -> str:
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=85)
     source = base64.b64encode(stream.getvalue()).decode()
-    symbol, word = _VERDICTS.get(answer.verdict, ("?", answer.verdict))
+    symbol, _ = VERDICT_SIGNS.get(answer.verdict, ("?", ""))
+    verdict = html.escape(f"{symbol} {verdict_words(answer)}")
     bars = "".join(
         _bar(label.value, answer.probabilities[label], "top" if label is answer.label else "")
         for label in IN_SCOPE
@@ -205,7 +205,7 @@ def _card(sample: Sample, answer: Answer) -> str:
         f'src="data:image/jpeg;base64,{source}">'
         f'<div class="words"><p class="caption">{caption}</p>'
         f"<h2>{html.escape(FULL_NAMES[answer.label])} "
-        f'<span class="verdict {html.escape(answer.verdict)}">{symbol} {html.escape(word)}</span>'
+        f'<span class="verdict {html.escape(answer.verdict)}">{verdict}</span>'
         f'</h2><dl>{bars}</dl><p class="file">{name}</p></div></article>'
     )
 
@@ -215,7 +215,7 @@ def _rule(confident_at: float) -> str:
         return "This model calls no answer confident: do not rely on any of them."
     return (
         "The answer is <b>● confident</b> when the likeliest class and “one of the three” multiply "
-        f"to at least {_percent(confident_at)}, else <b>◐ uncertain</b>, which means: do not rely "
+        f"to at least {percent(confident_at)}, else <b>◐ uncertain</b>, which means: do not rely "
         "on it."
     )
 
@@ -224,17 +224,8 @@ def _bar(name: str, probability: float, kind: str) -> str:
     return (
         f'<dt class="{kind}">{html.escape(name)}</dt>'
         f'<dd class="{kind}"><span class="bar"><i style="width:{probability * 100:.1f}%"></i>'
-        f"</span><b>{html.escape(_percent(probability))}</b></dd>"
+        f"</span><b>{html.escape(percent(probability))}</b></dd>"
     )
-
-
-def _percent(probability: float) -> str:
-    """Return whole percent that never says 0 or 100 of what is not quite that."""
-    if 0 < probability < 0.005:
-        return "<1 %"
-    if 0.995 <= probability < 1:
-        return ">99 %"
-    return f"{min(probability, 1.0) * 100:.0f} %"
 
 
 _PAGE = """<!doctype html>

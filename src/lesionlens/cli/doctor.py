@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from lesionlens import __version__
+from lesionlens.cli.options import ModelOption
 
 #: Packages that an extra brings, by the name they are imported under; a verb needs them all.
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -37,14 +38,7 @@ class Check:
 
 
 def doctor(
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="A bundle folder; without it $LESIONLENS_MODEL, else the shipped model.",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="The same as JSON, for a bug report or a script.")
     ] = False,

@@ -12,6 +12,7 @@ import typer
 
 from lesionlens.cli import console
 from lesionlens.cli.inputs import STDIN, find_images, read_stdin
+from lesionlens.cli.options import ModelOption
 from lesionlens.cli.writers import Answer, Failure, Format, make_writer
 from lesionlens.errors import ImageError, LesionLensError
 from lesionlens.files import atomic_write
@@ -61,14 +62,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="A bundle folder; without it $LESIONLENS_MODEL, else the shipped model.",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelOption = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Cores to use; up to 4 without it.", show_default=False),

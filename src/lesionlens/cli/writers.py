@@ -34,8 +34,8 @@ COLUMNS: tuple[str, ...] = (
     "error",
 )
 
-# Symbol and colour of each verdict: never colour alone.
-_VERDICTS: dict[str, tuple[str, str]] = {
+#: Symbol and colour of each verdict: never colour alone.
+VERDICT_SIGNS: dict[str, tuple[str, str]] = {
     "confident": ("●", "green"),
     "uncertain": ("◐", "yellow"),
     "out_of_scope": ("○", "magenta"),
@@ -189,16 +189,16 @@ class TableWriter:
             table.add_column("In scope", justify="right", no_wrap=True)
         table.add_column("Verdict", no_wrap=True)
         for answer, name in zip(self._answers, names, strict=True):
-            symbol, colour = _VERDICTS.get(answer.verdict, ("?", ""))
+            symbol, colour = VERDICT_SIGNS.get(answer.verdict, ("?", ""))
             is_confident = answer.verdict == "confident"
             cells = [Text(name)]
             cells.append(Text(FULL_NAMES[answer.label], style="bold" if is_confident else ""))
             for label in IN_SCOPE:
                 style = "" if label is answer.label else "dim"
-                cells.append(Text(_percent(answer.probabilities[label]), style=style))
+                cells.append(Text(percent(answer.probabilities[label]), style=style))
             if has_scope:
-                cells.append(Text("–" if answer.scope is None else _percent(answer.scope)))
-            cells.append(Text(f"{symbol} {answer.verdict.replace('_', ' ')}", style=colour))
+                cells.append(Text("–" if answer.scope is None else percent(answer.scope)))
+            cells.append(Text(f"{symbol} {verdict_words(answer)}", style=colour))
             table.add_row(*cells)
         console = Console(file=self._stream, highlight=False)
         width = Console(file=self._stream, width=10_000).measure(table).maximum
@@ -221,10 +221,15 @@ def _common_folder(files: Sequence[str]) -> str:
     return parents.pop() if len(files) > 1 and len(parents) == 1 else ""
 
 
-def _percent(probability: float) -> str:
+def verdict_words(answer: Prediction) -> str:
+    """Return a verdict as people read it."""
+    return answer.verdict.replace("_", " ")
+
+
+def percent(probability: float) -> str:
     """Return a share in whole percent that never says 0 or 100 of what is not quite that."""
     if 0 < probability < 0.005:
         return "<1 %"
     if 0.995 <= probability < 1:
         return ">99 %"
-    return f"{probability * 100:.0f} %"
+    return f"{min(probability, 1.0) * 100:.0f} %"  # sums may exceed 1 by a rounding

@@ -1,0 +1,26 @@
+"""Arguments and options that several verbs have, worded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+#: Where the cache goes if nobody says otherwise.
+DEFAULT_CACHE = Path("cache")
+
+ArchiveArgument = Annotated[
+    Path, typer.Argument(help="Archive folder: metadata.csv and images/.", show_default=False)
+]
+NormalsOption = Annotated[
+    Path | None, typer.Option(help="Folder of healthy-skin crops, if not ARCHIVE/normal.")
+]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="A bundle folder; without it $LESIONLENS_MODEL, else the shipped model.",
+        show_default=False,
+    ),
+]
