@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -78,9 +79,10 @@ def data_fetch(
     )
     if refresh and not dry_run:
         discard_pages(output)
-    talk = console.stderr()
-    with Connection(report=lambda line: talk.print(line, style="dim")) as connection:
-        talk.print("Searching the archive ...")
+    # Paths and addresses are not to be read as markup, nor broken where a line ends.
+    say = partial(console.stderr().print, markup=False, soft_wrap=True)
+    with Connection(report=lambda line: say(line, style="dim")) as connection:
+        say("Searching the archive ...")
         store = None if dry_run else output
         plan = make_plan(connection, selections, base_url=base_url, store=store)
         if dry_run:
@@ -90,14 +92,14 @@ def data_fetch(
             typer.echo(f"total,{len(plan.images)},{plan.size_bytes / 1e6:.1f}")
             return
         for selection, n_images, n_bytes in plan.selections:
-            talk.print(f"  {selection.name}: {n_images:,} images, {n_bytes / 1e6:,.1f} MB")
+            say(f"  {selection.name}: {n_images:,} images, {n_bytes / 1e6:,.1f} MB")
             if selection.limit is not None and n_images < selection.limit:
-                talk.print(f"    (the archive has fewer than the {selection.limit:,} asked for)")
+                say(f"    (the archive has fewer than the {selection.limit:,} asked for)")
         with console.progress("Fetching", len(plan.images)) as advance:
             result = fetch(
                 connection, plan, output, base_url=base_url, workers=workers, advance=advance
             )
-    talk.print(
+    say(
         f"{result.n_fetched:,} fetched, {result.n_present:,} there already, "
         f"{len(result.failures):,} failed; {output} now has {result.n_archive:,} images"
     )
@@ -105,6 +107,6 @@ def data_fetch(
         typer.echo(output / "metadata.csv")
     if result.failures:
         for failure in result.failures[:5]:
-            talk.print(f"  {failure.isic_id}: {failure.error}", style="red", markup=False)
-        talk.print(f"All of them: {output / 'errors.csv'}. Run the same command to try again.")
+            say(f"  {failure.isic_id}: {failure.error}", style="red")
+        say(f"All of them: {output / 'errors.csv'}. Run the same command to try again.")
         raise typer.Exit(1)

@@ -63,12 +63,13 @@ def data_import(
         f"{output}: {result.n_copied:,} {'linked' if link else 'copied'}, "
         f"{result.n_images - result.n_copied:,} were there",
         markup=False,
+        soft_wrap=True,
     )
     typer.echo(output / "metadata.csv")
     if result.unmapped:
         reasons = dict(Counter(row.reason for row in result.unmapped).most_common(10))
         _print_table(reasons, f"{len(result.unmapped):,} not used", "reason")
-        talk.print(f"All of them: {output / 'unmapped.csv'}", markup=False)
+        talk.print(f"All of them: {output / 'unmapped.csv'}", markup=False, soft_wrap=True)
         raise typer.Exit(1)
 
 
