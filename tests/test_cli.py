@@ -172,6 +172,19 @@ def test_a_class_with_too_few_groups_is_told_by_the_verb(
     assert not (done.folder / "splits.json").exists()
 
 
+def test_a_model_that_was_replaced_is_refused_by_name(
+    run: Run, tmp_path: Path, phantom_jpeg: Path
+) -> None:
+    bundle = tiny_model.write(tmp_path / "bundle").directory
+    (bundle / "model.tflite").write_bytes(tiny_model.build(3))
+    done = run("predict", phantom_jpeg, "--model", bundle)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"lesionlens: {bundle / 'model.tflite'}: is not the model that")
+    assert "SHA-256" in line
+    assert not done.out
+
+
 def test_defaults_of_verbs_that_work_together_agree() -> None:
     from inspect import signature
 
