@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +55,7 @@ def test_the_version_is_said(run: Run) -> None:
         (["data", "fetch", "-o", "archive"], "nothing to fetch"),
         (["evaluate", "nowhere.csv"], "nowhere.csv: no such file"),
         (["predict", "x.jpg", "--model", "nowhere"], "nowhere: no such folder"),
+        (["predict", ""], "'': is no name"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it_and_exit_code_2(
@@ -116,6 +119,34 @@ def test_output_that_cannot_be_written_is_told_once(
         )
     assert done.returncode == 2
     assert done.stderr == "lesionlens: standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+@pytest.mark.parametrize(
+    ("form", "encoding"), [("table", "ascii"), ("json", "utf-8"), ("csv", "utf-8")]
+)
+def test_names_and_symbols_that_are_no_text_are_spelled_out(
+    tmp_path: Path, phantom_jpeg: Path, form: str, encoding: str
+) -> None:
+    odd = os.fsdecode(b"\xff[red]\xe2\x97\x8f.jpg")
+    phantom_jpeg.rename(tmp_path / odd)
+    bundle = tiny_model.write(tmp_path / "bundle").directory
+    command = [sys.executable, "-m", "lesionlens", "predict", odd, "--model", str(bundle)]
+    command += ["--views", "1", "--format", form]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
+    shown = "\\udcff[red]" + ("●" if encoding == "utf-8" else "\\u25cf") + ".jpg"
+    for more in ([], ["-o", "answers"]):
+        done = subprocess.run(
+            [*command, *more], cwd=tmp_path, env=environment, capture_output=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        if not more:
+            assert shown in done.stdout.decode(encoding)
+    written = (tmp_path / "answers").read_text(encoding="utf-8")
+    assert "\\udcff[red]●.jpg" in written
+    if form == "json":
+        assert json.loads(written)[0]["file"] == odd
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, phantom_jpeg: Path) -> None:

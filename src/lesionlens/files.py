@@ -32,7 +32,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
             ``path`` itself is then as it was.
     """
     temporary: Path | None = None
-    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    # A file name may hold bytes that are no text: they are spelled out, as JSON can read back.
+    text = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+    options: dict[str, Any] = {} if "b" in mode else text
     try:
         if _is_stream(path):
             with open(path, mode, **options) as file:

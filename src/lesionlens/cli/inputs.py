@@ -51,6 +51,8 @@ def read_stdin() -> bytes:
 def _expand(argument: str, recursive: bool) -> list[str]:
     if argument == STDIN:
         return [STDIN]
+    if not argument:
+        raise LesionLensError("'': is no name; a file, a folder, a pattern or - is accepted")
     path = Path(argument)
     if path.is_dir():
         images = _images_in(path, recursive)

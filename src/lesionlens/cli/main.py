@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -128,6 +129,10 @@ def _root(
 
 def main() -> None:
     """Run the command line; 0 done, 1 some items failed, 2 bad usage or bad input, 130 Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name or a symbol that the terminal's encoding lacks is spelled out.
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 
