@@ -32,10 +32,10 @@ OUTSIDE: dict[str, set[str]] = {
     "vocabulary": set(),
     "core": {"numpy", "PIL"},
     "runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
-    "reporting": {"numpy", "PIL", "matplotlib", "sklearn", "jinja2", "markupsafe"},
+    "reporting": {"numpy", "PIL", "matplotlib", "jinja2", "markupsafe"},
     "screening": {"numpy", "PIL", "ray", "pyarrow"},
-    "data": {"numpy", "PIL", "httpx", "isic_metadata", "imagehash", "sklearn", "skimage", "scipy"},
-    "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "sklearn", "matplotlib"},
+    "data": {"numpy", "PIL", "httpx", "isic_metadata", "skimage", "scipy"},
+    "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "matplotlib"},
     "cli": {"numpy", "PIL", "typer", "rich"},
     "app": {"flet", "numpy", "PIL"},
 }

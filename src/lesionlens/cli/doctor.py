@@ -18,8 +18,8 @@ from lesionlens.cli.options import ModelOption
 
 #: Packages that an extra brings, by the name they are imported under; a verb needs them all.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "data": ("httpx", "isic_metadata", "imagehash", "sklearn", "skimage"),
-    "report": ("sklearn", "matplotlib", "jinja2"),
+    "data": ("httpx", "isic_metadata", "skimage", "scipy"),
+    "report": ("matplotlib", "jinja2"),
     "train": ("tensorflow", "keras", "cv2"),
 }
 #: Less free disk than this is worth a warning: an archive of 10,000 frames has about 1 GB.
@@ -188,7 +188,6 @@ def _version_of(distribution: str) -> str:
 def _named_versions(modules: tuple[str, ...]) -> list[str]:
     """Return ``name version`` of each module, read from its metadata without importing it."""
     distributions = {
-        "sklearn": ("scikit-learn",),
         "skimage": ("scikit-image",),
         "isic_metadata": ("isic-metadata",),
         "cv2": ("opencv-python-headless", "opencv-python"),

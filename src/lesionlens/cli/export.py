@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,16 @@ HEADLINE = (
     *(f"open_roc_auc_{label}" for label in IN_SCOPE),
     "open_scope_roc_auc",
 )
+
+
+class Precision(StrEnum):
+    """How the weights are stored."""
+
+    FP16 = "fp16"
+    FP32 = "fp32"
+    INT8 = "int8"
+
+
 DEFAULT_LICENCE = "as the training images allow; see their licences"
 
 
@@ -124,12 +135,12 @@ def export(
         ),
     ] = None,
     precision: Annotated[
-        str,
+        Precision,
         typer.Option(
             help="What to write: `fp16` (half the size, the same answers), `fp32`, or "
             "`int8` (smallest, but slower here and less exact)."
         ),
-    ] = "fp16",
+    ] = Precision.FP16,
     cache: Annotated[Path, typer.Option(help="Cache folder.")] = Path("cache"),
     splits: Annotated[Path, typer.Option(help="File of the split.")] = Path("splits.json"),
     name: Annotated[
@@ -157,12 +168,14 @@ def export(
 
         lesionlens predict lesion.jpg --model runs/lens-0/bundle
     """
-    console.require("export", "train", "tensorflow", "keras", "cv2", "sklearn")
+    console.require("export", "train", "tensorflow", "keras", "cv2")
     from lesionlens.train.network import import_tensorflow
 
     import_tensorflow()
     material = load_material(archive, normals, cache, splits)
     target = output or run / "bundle"
-    result = export_run(run, material, target, precision=precision, name=name, licence=licence)
-    print_parity(result.parities, precision)
+    result = export_run(
+        run, material, target, precision=precision.value, name=name, licence=licence
+    )
+    print_parity(result.parities, precision.value)
     console.stderr().print(f"{target}: written. Try: lesionlens predict IMAGE --model {target}")

@@ -86,12 +86,14 @@ def reproduce(
         lesionlens reproduce archive --preset paper --paper-test -o runs/paper
     """
     console.require(
-        "reproduce", "train", "tensorflow", "keras", "cv2", "sklearn", "matplotlib", "imagehash"
+        "reproduce", "train", "tensorflow", "keras", "cv2", "matplotlib", "jinja2", "skimage"
     )
     from lesionlens.data.splits import PAPER_TEST_COUNTS
     from lesionlens.train.network import import_tensorflow
 
     import_tensorflow()
+    if folds == 1 or folds < 0:
+        raise typer.BadParameter(f"{folds}: 0, or 2 and more", param_hint="--folds")
     config = make_config(preset, seed, epochs)
     directory = output or Path("runs") / f"{preset}-{seed}"
 

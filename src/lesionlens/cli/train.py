@@ -116,7 +116,7 @@ def train(
 
         lesionlens evaluate runs/lens-0/predictions-out-of-fold.csv
     """
-    console.require("train", "train", "tensorflow", "keras", "cv2", "sklearn", "matplotlib")
+    console.require("train", "train", "tensorflow", "keras", "cv2", "matplotlib")
     from lesionlens.train.network import import_tensorflow
 
     import_tensorflow()
