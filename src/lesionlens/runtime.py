@@ -170,12 +170,35 @@ def load_interpreter_class() -> tuple[type[Any], str]:
     )
 
 
-def _make_worker(content: bytes, num_threads: int, name: str) -> _Worker:
-    interpreter_class, _ = load_interpreter_class()
+def _make_interpreter(content: bytes, num_threads: int) -> Any:
+    """Return an interpreter with its tensors allocated.
+
+    With the XNNPACK delegate where that takes the model, else with the plain kernels: the
+    delegate of ai-edge-litert 2.1 fails on some int8 models that it accepts at first.
+    """
+    interpreter_class, distribution = load_interpreter_class()
+    resolvers = import_module(dict(RUNTIMES)[distribution]).OpResolverType
+
+    def make(resolver: Any) -> Any:
+        interpreter = interpreter_class(
+            model_content=content, num_threads=num_threads, experimental_op_resolver_type=resolver
+        )
+        interpreter.allocate_tensors()
+        return interpreter
+
     try:
         with without_lines([b"INFO:"]):
-            interpreter = interpreter_class(model_content=content, num_threads=num_threads)
-            interpreter.allocate_tensors()
+            return make(resolvers.AUTO)
+    except RuntimeError as error:
+        if "XNNPACK" not in str(error):
+            raise
+    with without_lines([b"INFO:"]):
+        return make(resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+
+
+def _make_worker(content: bytes, num_threads: int, name: str) -> _Worker:
+    try:
+        interpreter = _make_interpreter(content, num_threads)
     except (ValueError, RuntimeError) as error:
         raise BundleError(
             f"{name}: is not a TFLite model that this runtime can load ({error}); export it again"

@@ -21,6 +21,7 @@ from lesionlens.errors import TrainingError
 from lesionlens.files import check_free_space
 from lesionlens.quiet import without_lines
 from lesionlens.runtime import Model
+from lesionlens.train.float16 import keep_small_tensors
 from lesionlens.train.network import with_inner_outputs
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def convert(model: keras.Model, precision: str, calibration: np.ndarray | None =
     try:
         with without_lines([b""], descriptors=(1, 2)):
             content: bytes = converter.convert()
+        if precision == "fp16":
+            content = keep_small_tensors(content, convert(model, "fp32"))
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"the {precision} conversion failed: {error}") from error
     least = 0.9 * model.count_params() * _BYTES_PER_WEIGHT[precision]
