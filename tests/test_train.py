@@ -414,6 +414,36 @@ def test_the_converted_model_gives_the_answers_of_keras(exported: Any) -> None:
     assert by_precision["int8"].max_difference > by_precision["fp16"].max_difference
 
 
+def test_small_weights_stay_exact_in_the_float16_model(run: Path) -> None:
+    import tensorflow as tf
+
+    from lesionlens.runtime import load_interpreter_class
+    from lesionlens.train import export, network, stages
+
+    model = stages.load_best(run)
+    converter = tf.lite.TFLiteConverter.from_keras_model(network.with_inner_outputs(model))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    plain, ours = converter.convert(), export.convert(model, "fp16")
+    assert 0 < len(ours) - len(plain) < 250_000
+
+    def constants(content: bytes) -> dict[str, np.ndarray]:
+        interpreter = load_interpreter_class()[0](model_content=content)
+        interpreter.allocate_tensors()
+        details = interpreter.get_tensor_details()
+        found = {}
+        for detail in details:
+            if "depthwise" in detail["name"] and len(detail["shape"]) == 4:
+                with suppress(ValueError):
+                    found[detail["name"]] = interpreter.get_tensor(detail["index"])
+        return found
+
+    kept = [array for array in constants(ours).values() if array.shape[:3] == (1, 3, 3)]
+    assert kept
+    assert all(array.dtype == np.float32 for array in kept)
+    assert any(not np.array_equal(array, array.astype(np.float16)) for array in kept)
+
+
 def test_the_classifier_answers_as_the_run_did(exported: Any, run: Path, material: Any) -> None:
     classifier = Classifier(exported.bundle.directory)
     assert classifier.spec.views == 2
