@@ -18,6 +18,7 @@ def draw_curves(rows: Sequence[Mapping[str, str]], path: Path, *, title: str) ->
         title: of the picture.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     epochs = [int(row["epoch"]) for row in rows]
     kept = [int(row["epoch"]) for row in rows if row["is_best"] == "True"][-1]
@@ -49,6 +50,7 @@ def draw_curves(rows: Sequence[Mapping[str, str]], path: Path, *, title: str) ->
             label = "next stage" if place == 0 else "_nolegend_"
             axes.axvline(start - 0.5, color="#BBBBBB", linewidth=1, label=label)
         axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=11)
