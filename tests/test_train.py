@@ -465,8 +465,9 @@ def test_a_bundle_that_differs_from_keras_is_not_written(
 
     genuine = export.convert
 
-    def convert_another(model: Any, precision: str, calibration: np.ndarray) -> bytes:
-        other = network.build_network(SMALL, None)
+    other = network.build_network(SMALL, None)
+
+    def convert_another(model: Any, precision: str, calibration: np.ndarray | None = None) -> bytes:
         return genuine(other, precision, calibration)
 
     monkeypatch.setattr(export, "convert", convert_another)
