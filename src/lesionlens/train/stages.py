@@ -6,7 +6,6 @@ Everything a run needs to go on stands in its folder after each epoch (``state.n
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import zipfile
@@ -19,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lesionlens.errors import TrainingError
-from lesionlens.files import atomic_write, check_free_space, read_json, write_csv, write_json
+from lesionlens.files import (
+    atomic_write,
+    check_free_space,
+    read_csv,
+    read_json,
+    write_csv,
+    write_json,
+)
 from lesionlens.labels import IN_SCOPE
 from lesionlens.train.config import Stage, TrainConfig
 from lesionlens.train.inputs import Examples, epoch_batches
@@ -423,5 +429,4 @@ class _Run:
 
 def read_log(directory: Path) -> list[dict[str, str]]:
     """Read ``log.csv`` of a run's folder."""
-    with open(Path(directory) / LOG, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(Path(directory) / LOG)
