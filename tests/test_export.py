@@ -46,6 +46,7 @@ def exporter(
     def call(keras_logits: np.ndarray = logits, precision: str = "fp32") -> Export:
         monkeypatch.setattr(export, "_TIMED_PASSES", 3)
         monkeypatch.setattr(export, "convert", lambda *_: tiny_model.build())
+        monkeypatch.setattr(export, "keep_first_layers", lambda half, *_: half)
         monkeypatch.setattr("lesionlens.train.stages.predict_logits", lambda *_: keras_logits)
         spec = tiny_model.spec(precision=precision)
         folder = tmp_path / "bundle"

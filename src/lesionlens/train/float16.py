@@ -1,28 +1,27 @@
-"""Float16 weights where there are many, float32 where there are few.
+"""Float16 weights, and float32 where rounding hurts: in the first layers.
 
 TensorFlow Lite's float16 conversion rounds every weight. In MobileNetV3 that moves
-probabilities by up to 0.02, nearly all of it through the first depthwise filters: nine numbers
-that all but cancel, applied to large inputs. The small tensors, in which those are, hold 10 %
-of the weights, so they are put back as they were in the float32 conversion of the same model.
+probabilities by up to 0.03, most of it through the first depthwise filters: nine numbers that
+all but cancel, applied to large inputs. The first layers also have the fewest weights, so
+they are put back as they were in the float32 conversion of the same model, as many as needed.
 """
 
 from __future__ import annotations
 
-#: Tensors of at most this many numbers stay float32. Together they add 0.2 MB.
-SMALL = 8192
 
-
-def keep_small_tensors(float16: bytes, float32: bytes) -> bytes:
-    """Return the float16 model with its small weight tensors in float32.
+def keep_first_layers(float16: bytes, float32: bytes, n_weights: int) -> bytes:
+    """Return the float16 model with the weights of its first layers in float32.
 
     Args:
         float16: ``.tflite`` bytes; weights are float16 constants, each behind a DEQUANTIZE.
         float32: ``.tflite`` bytes of the same network, where the constants have the same names.
+        n_weights: how many numbers are put back at most, counted from the input; whole layers
+            only. Each adds two bytes.
 
     Returns:
-        ``.tflite`` bytes in which the DEQUANTIZE of each small constant has given way to the
-        float32 constant itself. A constant that the other file does not have stays as it was;
-        the parity check of the export judges the result.
+        ``.tflite`` bytes in which the DEQUANTIZE of those constants has given way to the float32
+        constant itself. A constant that the other file does not have stays as it was; the
+        parity check of the export judges the result.
     """
     import numpy as np
     from tensorflow.lite.python import schema_py_generated as schema
@@ -40,25 +39,31 @@ def keep_small_tensors(float16: bytes, float32: bytes) -> bytes:
         for operator in graph.operators
         if is_dequantize[operator.opcodeIndex]
     }
-    # A filter and its bias go together: with one of them in each precision, the XNNPACK delegate
-    # leaves the operator to a kernel that takes twice as long.
-    stays = set()
+    # Operators stand in the order of execution. A filter and its bias go together: with one of
+    # them in each precision, the XNNPACK delegate leaves the operator to a slower kernel.
+    left, chosen, rounded_elsewhere = n_weights, set(), set()
     for operator in graph.operators:
         weights = [i for i in operator.inputs if i in dequantized]
-        if any(np.prod(dequantized[i].shape) > SMALL for i in weights):
-            stays.update(weights)
+        size = sum(int(np.prod(dequantized[i].shape)) for i in weights if i not in chosen)
+        if size <= left:
+            chosen.update(weights)
+            left -= size
+        else:
+            left = 0
+            rounded_elsewhere.update(weights)
+    chosen -= rounded_elsewhere
     kept = []
     for operator in graph.operators:
         kept.append(operator)
-        if not is_dequantize[operator.opcodeIndex] or operator.outputs[0] in stays:
+        if not is_dequantize[operator.opcodeIndex] or operator.outputs[0] not in chosen:
             continue
         source, result = dequantized[operator.outputs[0]], graph.tensors[operator.outputs[0]]
         rounded = np.frombuffer(bytes(model.buffers[source.buffer].data), np.float16)
-        for name in (source.name, result.name):
-            data = exact_data.get(name)
+        # By value, names first: those of scalars are numbered anew in each conversion.
+        names = (source.name, result.name, *exact_data)
+        for data in (exact_data[name] for name in names if name in exact_data):
             if data is None or len(data) != 4 * rounded.size:
                 continue
-            # By name and by value: names of scalars are numbered anew in each conversion.
             if np.allclose(np.frombuffer(bytes(data), np.float32), rounded, rtol=2e-3, atol=1e-6):
                 # The rounded copy has no reader any more: its buffer takes the exact numbers.
                 model.buffers[source.buffer].data = data
