@@ -12,9 +12,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lesionlens.labels import IN_SCOPE
+import numpy as np
+
+from lesionlens.confidence import top_in_scope
+from lesionlens.intervals import proportion
+from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.metrics import Evaluation, evaluate, load_predictions, paired_differences
+from lesionlens.prediction_table import PredictionTable
 from lesionlens.reporting import format_metric
+from lesionlens.train.calibration import Calibration
+from lesionlens.train.runs import CALIBRATION
 
 CLOSED = {
     "accuracy": "accuracy",
@@ -63,6 +70,28 @@ def main() -> None:
     if lens.open_set is not None:
         print(f"\nWith {lens.open_set.n_out_of_scope:,} images of other lesions among them:\n")
         print_rows(OPEN, lens, paper)
+    calibration = args.lens.parent / CALIBRATION
+    if calibration.is_file():
+        print_confident(lens.table, Calibration.load(calibration).confident_at)
+
+
+def print_confident(table: PredictionTable, confident_at: float) -> None:
+    """Print how many images of each truth get a confident answer, and how many rightly."""
+    index, probability = top_in_scope(table.joint, table.labels)
+    is_confident = probability >= confident_at
+    is_right = np.array(
+        [IN_SCOPE[i] is truth for i, truth in zip(index, table.y_true, strict=True)]
+    )
+    truths = np.array(table.y_true, dtype=object)
+    print(f"\nConfident at {confident_at:.3f}, the threshold fitted to these very predictions:\n")
+    print("| truth | images | called `confident` | of these, rightly |\n| --- | --- | --- | --- |")
+    for label in Label:
+        is_it = truths == label
+        if is_it.any():
+            n = int((is_it & is_confident).sum())
+            share = format_metric(proportion(n, int(is_it.sum())))
+            right = int((is_it & is_confident & is_right).sum())
+            print(f"| {label} | {is_it.sum():,} | {share} | {right} of {n} |")
 
 
 if __name__ == "__main__":

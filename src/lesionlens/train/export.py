@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import keras
 
 #: Largest absolute difference of a probability from Keras' that a bundle may have. int8 is
-#: reported, not promised: it moves probabilities by hundredths and is not what ships.
+#: reported, not promised: on this network it gives other answers, and it is not what ships.
 TOLERANCE: dict[str, float | None] = {"fp32": 1e-5, "fp16": 5e-3, "int8": None}
 #: Bytes per weight of each precision, for the check that the weights are in the file at all.
 _BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "int8": 1}
