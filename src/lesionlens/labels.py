@@ -2,7 +2,7 @@
 
 Codes are those of the ISIC 2019 challenge (MEL, NV, BCC, AK, BKL, DF, VASC, SCC,
 UNK; https://challenge.isic-archive.com/landing/2019/) plus ``Normal`` for healthy
-skin, which no archive labels.
+skin, which no archive labels, and ``NotSkin`` for whatever else a camera may be pointed at.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Label(StrEnum):
     DF = "DF"
     VASC = "VASC"
     UNK = "UNK"
+    NOT_SKIN = "NotSkin"
 
 
 #: The three classes LesionLens answers with, in the order of every table.
@@ -50,6 +51,7 @@ FULL_NAMES: dict[Label, str] = {
     Label.DF: "Dermatofibroma",
     Label.VASC: "Vascular lesion",
     Label.UNK: "Benign lesion without a diagnosis",
+    Label.NOT_SKIN: "Not a dermoscopic image of skin",
 }
 
 # The archive's own words (diagnosis_3, else diagnosis_2, of the ISIC metadata export),
@@ -104,6 +106,8 @@ FOLDER_NAMES: dict[str, Label] = {
     "pigmented benign keratosis": Label.BKL,
     "vascular": Label.VASC,
     "unknown": Label.UNK,
+    "not skin": Label.NOT_SKIN,
+    "nonskin": Label.NOT_SKIN,
 }
 
 

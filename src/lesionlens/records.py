@@ -1,6 +1,6 @@
-"""The records that cross module borders: a frame of an archive, and an answer.
+"""The records that cross module borders: a frame of an archive, a photo's quality, an answer.
 
-Both are frozen dataclasses of plain values, so that they travel between processes,
+All are frozen dataclasses of plain values, so that they travel between processes,
 into CSV and into JSON without a special case.
 """
 
@@ -27,6 +27,30 @@ class Frame:
     sex: str = ""
     anatom_site: str = ""  # anatom_site_general of the archive
     is_benign: bool = False  # diagnosis_1 is Benign: healthy skin may be cut out of it
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a photo."""
+
+    name: str  # "blur", "too_dark", ... (lesionlens.quality)
+    value: float  # as measured
+    threshold: float  # of the gate
+    unit: str  # what value and threshold are in, in a short phrase
+    advice: str  # what the person should do, in a short sentence
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Whether a photo is good enough to be answered."""
+
+    findings: tuple[Finding, ...]  # empty: good enough
+    measures: dict[str, float]  # every measure by name, found wanting or not
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was found wanting."""
+        return not self.findings
 
 
 @dataclass(frozen=True)
