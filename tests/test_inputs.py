@@ -57,7 +57,7 @@ def test_a_configuration_of_another_version_is_refused() -> None:
 def test_without_options_augmentation_changes_nothing(
     picture: np.ndarray, rng: np.random.Generator
 ) -> None:
-    drawn = augment.draw(rng, Augmentation(), is_normal=False)
+    drawn = augment.draw(rng, Augmentation(), Label.BCC)
     np.testing.assert_array_equal(augment.apply(picture, drawn, border="nearest"), picture)
 
 
@@ -68,7 +68,7 @@ def test_a_horizontal_flip_is_exact_and_happens_half_of_the_time(
     flipped = 0
     for _ in range(200):
         found = augment.apply(
-            picture, augment.draw(rng, options, is_normal=False), border="nearest"
+            picture, augment.draw(rng, options, Label.BCC), border="nearest"
         )
         if np.array_equal(found, picture[:, ::-1]):
             flipped += 1
@@ -83,7 +83,7 @@ def test_all_eight_symmetries_of_the_square_are_drawn(
     options = Augmentation(horizontal_flip=True, vertical_flip=True, transpose=True)
     seen = {
         augment.apply(
-            picture, augment.draw(rng, options, is_normal=False), border="nearest"
+            picture, augment.draw(rng, options, Label.BCC), border="nearest"
         ).tobytes()
         for _ in range(200)
     }
@@ -100,7 +100,7 @@ def test_a_small_window_zooms_in_and_a_large_one_mirrors_what_is_outside() -> No
     areas = {}
     for window in (0.5, 1.0, 2.0):
         options = Augmentation(window=(window, window))
-        drawn = augment.draw(np.random.default_rng(0), options, is_normal=False)
+        drawn = augment.draw(np.random.default_rng(0), options, Label.BCC)
         # Of the middle half only, so that mirrored copies of the disc do not count.
         middle = augment.apply(disc, drawn, border="reflect")[56:168, 56:168]
         areas[window] = (middle > 127).mean()
@@ -109,20 +109,20 @@ def test_a_small_window_zooms_in_and_a_large_one_mirrors_what_is_outside() -> No
     assert areas[2.0] == pytest.approx(np.pi * 20**2 / 112**2, rel=0.05)
 
 
-def test_healthy_skin_has_a_window_of_its_own() -> None:
-    options = Augmentation(window=(0.5, 0.5), window_normal=(2.0, 2.0))
-    for is_normal, side in ((False, 0.5), (True, 2.0)):
-        warp = augment.draw(np.random.default_rng(0), options, is_normal=is_normal).warp
+def test_healthy_skin_and_other_things_have_windows_of_their_own() -> None:
+    options = Augmentation(window=(0.5, 0.5), window_normal=(2.0, 2.0), window_photo=(0.3, 0.3))
+    for label, side in ((Label.BCC, 0.5), (Label.NORMAL, 2.0), (Label.NOT_SKIN, 0.3)):
+        warp = augment.draw(np.random.default_rng(0), options, label).warp
         assert np.sqrt(abs(np.linalg.det(warp[:, :2]))) == pytest.approx(side)
 
 
 def test_colour_changes_leave_grey_grey_unless_the_white_balance_moves() -> None:
     grey = np.full((SIDE, SIDE, 3), 120, np.uint8)
     options = Augmentation(brightness=0.2, contrast=0.2, saturation=0.5, hue_degrees=20)
-    drawn = augment.draw(np.random.default_rng(1), options, is_normal=False)
+    drawn = augment.draw(np.random.default_rng(1), options, Label.BCC)
     found = augment.apply(grey, drawn, border="nearest")
     assert np.ptp(found[0, 0].astype(int)) <= 1
-    drawn = augment.draw(np.random.default_rng(1), Augmentation(channel_gain=0.2), is_normal=False)
+    drawn = augment.draw(np.random.default_rng(1), Augmentation(channel_gain=0.2), Label.BCC)
     assert np.ptp(augment.apply(grey, drawn, border="nearest")[0, 0].astype(int)) > 5
 
 

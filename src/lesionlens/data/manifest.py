@@ -2,7 +2,8 @@
 
 An archive is ``metadata.csv`` in the columns of the ISIC archive's own export and the images
 beside it as ``images/<isic_id>.jpg``. Crops of healthy skin, which no archive labels, lie in
-``normal/`` with a metadata.csv of their own that says which frame each was cut out of.
+``normal/`` with a metadata.csv of their own that says which frame each was cut out of. Photos of
+what is not skin, for a model to learn what to refuse, lie in ``nonskin/`` without any metadata.
 
 A row that cannot be used is never dropped in silence: it comes back as :class:`Unmapped` with
 the reason. What makes the whole table ambiguous (no such column, an id twice) is an error.
@@ -60,6 +61,9 @@ NORMAL_COLUMNS: tuple[str, ...] = (
 #: The one ``image_type`` that LesionLens is made for.
 DERMOSCOPIC = "dermoscopic"
 
+#: Folder of an archive for photos of things that are not skin; also the source of its frames.
+NONSKIN = "nonskin"
+
 # Without these a row has no name or no diagnosis. The export leaves out columns that are empty
 # throughout, so the others may be missing from a file that is otherwise all right.
 _REQUIRED_COLUMNS = ("isic_id", "diagnosis_1", "diagnosis_3")
@@ -98,7 +102,8 @@ def load_archive(root: Path, *, normals: Path | None = None) -> Archive:
     No image is decoded. ``root/metadata.csv`` is read, or ``root/isic/metadata.csv`` where the
     former does not exist; images are looked for in ``images/`` beside that file, then beside
     the file itself (as isic-cli leaves them). Crops of healthy skin are read from
-    ``root/normal`` where that exists.
+    ``root/normal`` where that exists, and every image in ``root/nonskin`` is taken for a photo
+    of something that is not skin.
 
     Args:
         root: the archive folder.
@@ -138,6 +143,12 @@ def load_archive(root: Path, *, normals: Path | None = None) -> Archive:
         files = _image_files(normal_root)
         for image_id, row in crops.items():
             _collect(_crop(image_id, row, by_id, files), frames, unmapped)
+
+    known = {frame.image_id for frame in frames}
+    for image_id, path in _image_files(root / NONSKIN).items():
+        if image_id in by_id or image_id in known:
+            raise DataError(f"{path}: {image_id} is also in {metadata}; every image needs its own id")
+        frames.append(Frame(image_id, path, Label.NOT_SKIN, source=NONSKIN))
 
     archive = Archive(root=root, frames=tuple(frames), unmapped=tuple(unmapped))
     if not frames:

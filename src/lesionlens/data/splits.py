@@ -149,7 +149,8 @@ def make_splits(
         raise DataError(f"{_some(ungrouped)}: no group given; group_frames gives every frame one")
     shares = _shares(fractions, folds)
     rng = np.random.default_rng(seed)
-    table = _GroupTable(frames, groups)
+    photos = [frame for frame in frames if frame.label is Label.NOT_SKIN]
+    table = _GroupTable([frame for frame in frames if frame.label is not Label.NOT_SKIN], groups)
     part_of_group: dict[int, str] = {}
     if test_counts is not None:
         if folds is not None:
@@ -158,12 +159,16 @@ def make_splits(
         rest = 1 - shares.pop("test", 0.0)
         shares = {part: share / rest for part, share in shares.items()}
     part_of_group |= _deal(table, shares, set(part_of_group), rng)
+    part_of = {table.names[group]: part for group, part in part_of_group.items()}
+    # Dealt apart: whoever adds photos of other things keeps the parts of his lesions.
+    apart = _GroupTable([frame for frame in photos if groups[frame.image_id] not in part_of], groups)
+    part_of |= {apart.names[g]: part for g, part in _deal(apart, shares, set(), rng).items()}
 
     members: dict[str, list[str]] = {part: [] for part in shares}
     if test_counts is not None:
         members["test"] = []
-    for row, frame in enumerate(frames):
-        members[part_of_group[table.group_of_row[row]]].append(frame.image_id)
+    for frame in frames:
+        members[part_of[groups[frame.image_id]]].append(frame.image_id)
     label_of = {frame.image_id: frame.label for frame in frames}
     return Splits(
         kind="holdout" if folds is None else "folds",
@@ -283,11 +288,11 @@ class _GroupTable:
         self.strata: list[tuple[Label, str | None]] = [(label, None) for label in self.labels]
         self.strata += [(label, source) for label, source in sources if per_label[label] > 1]
         column = {stratum: i for i, stratum in enumerate(self.strata)}
-        names = sorted({groups[frame.image_id] for frame in frames})
-        row_of = {name: row for row, name in enumerate(names)}
-        self.counts = np.zeros((len(names), len(self.strata)), dtype=np.int64)
-        self.group_of_row = [row_of[groups[frame.image_id]] for frame in frames]
-        for group, frame in zip(self.group_of_row, frames, strict=True):
+        self.names = sorted({groups[frame.image_id] for frame in frames})
+        row_of = {name: row for row, name in enumerate(self.names)}
+        self.counts = np.zeros((len(self.names), len(self.strata)), dtype=np.int64)
+        for frame in frames:
+            group = row_of[groups[frame.image_id]]
             self.counts[group, column[frame.label, None]] += 1
             if (frame.label, frame.source) in column:
                 self.counts[group, column[frame.label, frame.source]] += 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionlens.imaging import INPUT_PX
+from lesionlens.labels import Label
 from lesionlens.train.config import Augmentation
 
 # Rec. 601 luma, the grey that saturation and contrast pivot on.
@@ -27,22 +28,26 @@ class Draw:
     blur_sigma_px: float  # 0: none
 
 
-def draw(rng: np.random.Generator, options: Augmentation, *, is_normal: bool) -> Draw:
+def draw(rng: np.random.Generator, options: Augmentation, label: Label) -> Draw:
     """Draw what happens to one image.
 
     Args:
         rng: source of chance.
         options: how far to go.
-        is_normal: healthy skin, which has a window of its own.
+        label: of the image; healthy skin and what is not skin have windows of their own.
     """
     blur = 0.0
     if rng.random() < options.blur_share:
         blur = rng.uniform(*options.blur_sigma_px)
-    return Draw(_draw_warp(rng, options, is_normal), _draw_colour(rng, options), blur)
+    windows = {Label.NORMAL: options.window_normal, Label.NOT_SKIN: options.window_photo}
+    window = windows.get(label) or options.window
+    return Draw(_draw_warp(rng, options, window), _draw_colour(rng, options), blur)
 
 
-def _draw_warp(rng: np.random.Generator, options: Augmentation, is_normal: bool) -> np.ndarray:
-    low, high = (is_normal and options.window_normal) or options.window
+def _draw_warp(
+    rng: np.random.Generator, options: Augmentation, window: tuple[float, float]
+) -> np.ndarray:
+    low, high = window
     scale = np.exp(rng.uniform(np.log(low), np.log(high)))
     stretch = np.exp(rng.uniform(-options.stretch, options.stretch) / 2)
     angle = np.deg2rad(rng.uniform(-options.rotation_degrees, options.rotation_degrees))

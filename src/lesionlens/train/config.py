@@ -13,7 +13,7 @@ from lesionlens.errors import TrainingError
 from lesionlens.labels import IN_SCOPE, OUT_OF_SCOPE, Label
 
 #: Increased whenever a change of code changes what the same configuration trains.
-CONFIG_FORMAT = 1
+CONFIG_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Augmentation:
     shift: float = 0.0  # of the side, uniform in +-
     window: tuple[float, float] = (1.0, 1.0)  # side of the square looked at / side; < 1 zooms in
     window_normal: tuple[float, float] | None = None  # the same for healthy skin; None: as window
+    window_photo: tuple[float, float] | None = None  # the same for what is not skin
     stretch: float = 0.0  # width against height, uniform in log +-
     shear_degrees: float = 0.0  # uniform in +-
     horizontal_flip: bool = False
@@ -64,6 +65,9 @@ class TrainConfig:
     # Share of each class in an epoch; empty: every image once, weighted by class in the loss.
     mixture: dict[Label, float] = field(default_factory=dict)
     epoch_size: int = 0  # images an epoch where there is a mixture
+    # Share of the NotSkin images of an epoch that are made on the fly (decoys.py); all of them
+    # where the archive has no photos of other things.
+    decoy_share: float = 0.0
     hidden_units: int = 256
     hidden_l2: float = 1e-4
     dropout: tuple[float, float] = (0.3, 0.4)  # before and after the hidden layer
@@ -96,7 +100,7 @@ class TrainConfig:
             values["mixture"] = {Label(k): v for k, v in values["mixture"].items()}
             values["dropout"] = tuple(values["dropout"])
             augmentation = dict(values["augmentation"])
-            for name in ("window", "window_normal", "blur_sigma_px"):
+            for name in ("window", "window_normal", "window_photo", "blur_sigma_px"):
                 if augmentation[name] is not None:
                     augmentation[name] = tuple(augmentation[name])
             values["augmentation"] = Augmentation(**augmentation)
@@ -130,7 +134,7 @@ PAPER = TrainConfig(
 # Ours. Each difference from PAPER is ablated in docs/training.md.
 LENS = TrainConfig(
     preset="lens",
-    labels=IN_SCOPE + OUT_OF_SCOPE,
+    labels=(*IN_SCOPE, *OUT_OF_SCOPE, Label.NOT_SKIN),
     stages=(
         Stage("frozen", epochs=2, learning_rate=1e-3, free_layers=0),
         Stage(
@@ -149,6 +153,7 @@ LENS = TrainConfig(
         # as far as lesions are, so that magnification does not give the answer away.
         window=(0.45, 1.1),
         window_normal=(0.7, 2.0),
+        window_photo=(0.3, 1.1),  # a part of a photo is no more skin than the whole
         stretch=0.2,
         shear_degrees=5,
         horizontal_flip=True,
@@ -163,18 +168,20 @@ LENS = TrainConfig(
         border="reflect",
     ),
     mixture={
-        Label.BCC: 0.19,
-        Label.SCC: 0.14,
-        Label.NORMAL: 0.14,
-        Label.NV: 0.13,
-        Label.MEL: 0.13,
-        Label.BKL: 0.12,
+        Label.BCC: 0.18,
+        Label.SCC: 0.15,
+        Label.NORMAL: 0.12,
+        Label.NV: 0.12,
+        Label.MEL: 0.12,
+        Label.BKL: 0.11,
         Label.AK: 0.05,
         Label.DF: 0.035,
         Label.VASC: 0.035,
         Label.UNK: 0.03,
+        Label.NOT_SKIN: 0.05,
     },
-    epoch_size=4096,
+    epoch_size=4352,
+    decoy_share=0.5,
     label_smoothing=0.05,
     mixup_alpha=0.2,
     weight_decay=1e-2,

@@ -20,6 +20,7 @@ from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.records import Frame
 from lesionlens.train import augment
 from lesionlens.train.config import TrainConfig
+from lesionlens.train.decoys import make_decoy
 
 #: What a benign lesion without a diagnosis is likely to be. Of the benign lesions of the ISIC 2020
 #: challenge that do have a diagnosis 5,193 are nevi and 223 keratoses or lentigines
@@ -90,7 +91,9 @@ def plan_epoch(examples: Examples, config: TrainConfig, rng: np.random.Generator
 
     With a mixture each class gets its share of the epoch; a class with fewer images than its
     share shows them over and over, each as often as any other, one with more shows a random
-    choice. Without one every example is shown once.
+    choice. Without one every example is shown once. ``~index`` (negative) stands for a decoy
+    made out of the frame at ``index``: they take their share of what is shown as not skin, and
+    all of it where there are no photos of other things.
 
     Raises:
         TrainingError: one of the three classes has no example.
@@ -103,14 +106,25 @@ def plan_epoch(examples: Examples, config: TrainConfig, rng: np.random.Generator
             )
     if not config.mixture:
         return rng.permutation(len(examples))
-    present = {label: share for label, share in config.mixture.items() if (labels == label).any()}
+    has_decoys = config.decoy_share > 0
+    members_of = {label: np.flatnonzero(labels == label) for label in config.mixture}
+    present = {
+        label: share
+        for label, share in config.mixture.items()
+        if len(members_of[label]) or (label is Label.NOT_SKIN and has_decoys)
+    }
     total = sum(present.values())
     order = []
     for label, share in present.items():
-        members = np.flatnonzero(labels == label)
+        members = members_of[label]
         n = round(config.epoch_size * share / total)
-        rounds = -(-n // len(members))
-        order.append(np.concatenate([rng.permutation(members) for _ in range(rounds)])[:n])
+        if label is Label.NOT_SKIN and has_decoys:
+            n_decoys = round(n * config.decoy_share) if len(members) else n
+            order.append(~rng.choice(np.flatnonzero(labels != label), n_decoys))
+            n -= n_decoys
+        if n:
+            rounds = -(-n // len(members))
+            order.append(np.concatenate([rng.permutation(members) for _ in range(rounds)])[:n])
     return rng.permutation(np.concatenate(order))
 
 
@@ -190,11 +204,15 @@ def _make_batch(
 
     options = config.augmentation
     pictures = []
-    for index in chosen:
-        is_normal = examples.frames[index].label is Label.NORMAL
-        drawn = augment.draw(rng, options, is_normal=is_normal)
-        pictures.append(augment.apply(images[examples.rows[index]], drawn, border=options.border))
     targets, batch_weights = examples.targets[chosen], weights[chosen]
+    for place, index in enumerate(chosen):
+        if index < 0:
+            label, picture = Label.NOT_SKIN, make_decoy(images[examples.rows[~index]], rng)
+            targets[place], batch_weights[place] = target_of(label, config.labels), 1
+        else:
+            label, picture = examples.frames[index].label, images[examples.rows[index]]
+        drawn = augment.draw(rng, options, label)
+        pictures.append(augment.apply(picture, drawn, border=options.border))
     if config.label_smoothing:
         targets = targets * (1 - config.label_smoothing) + config.label_smoothing / targets.shape[1]
     if config.mixup_alpha:
