@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lesionlens.errors import LesionLensError
-from lesionlens.views import MAX_VIEWS, make_views
+from lesionlens.views import MAX_VIEWS, ZOOMS, make_views, turn, turn_back, view_plan
 
 
 @pytest.fixture
@@ -23,18 +23,31 @@ def test_fewer_views_are_the_beginning_of_more(rgb: np.ndarray) -> None:
         assert np.array_equal(make_views(rgb, n), all_views[:n])
 
 
-def test_the_first_eight_are_the_eight_symmetries_of_the_square(rgb: np.ndarray) -> None:
+def test_without_zooms_the_first_eight_are_the_eight_symmetries(rgb: np.ndarray) -> None:
     turned = [np.rot90(rgb, k) for k in range(4)]
     expected = {view.tobytes() for view in [*turned, *(np.fliplr(view) for view in turned)]}
-    assert {view.tobytes() for view in make_views(rgb, 8)} == expected
+    assert {view.tobytes() for view in make_views(rgb, 8, [1.0])} == expected
 
 
-def test_the_last_two_enlarge_the_centre(rgb: np.ndarray) -> None:
+@pytest.mark.parametrize("symmetry", range(8))
+def test_every_symmetry_can_be_undone(rgb: np.ndarray, symmetry: int) -> None:
+    assert np.array_equal(turn_back(turn(rgb, symmetry), symmetry), rgb)
+
+
+def test_five_views_look_from_five_distances_and_ten_are_all_different() -> None:
+    assert sorted(zoom for _, zoom in view_plan(5)) == sorted(ZOOMS)
+    assert len(set(view_plan(MAX_VIEWS))) == MAX_VIEWS
+
+
+def test_a_zoomed_view_enlarges_the_centre(rgb: np.ndarray) -> None:
     views = make_views(rgb, 10)
-    for view, margin in ((views[8], 14), (views[9], 28)):
+    for view, (symmetry, zoom) in zip(views, view_plan(10), strict=True):
+        if 224 * (1 - zoom) / 2 % 1:
+            continue  # no whole pixels to cut at
+        margin = round(224 * (1 - zoom) / 2)
         box = (margin, margin, 224 - margin, 224 - margin)
         cut = Image.fromarray(rgb).crop(box).resize((224, 224), Image.Resampling.BILINEAR)
-        difference = np.abs(view.astype(int) - np.asarray(cut).astype(int))
+        difference = np.abs(turn_back(view, symmetry).astype(int) - np.asarray(cut).astype(int))
         # At the rim our filter sees the pixels beside the box, which a cut image lacks.
         assert difference[1:-1, 1:-1].max() <= 1
 

@@ -1,21 +1,27 @@
 """Deterministic views of one image, whose answers are averaged (test-time augmentation).
 
 A lesion has no upright position, so the eight symmetries of the square show the network
-the same lesion honestly; two centre zooms answer for the distance it was taken from.
-Nothing is drawn at random: the same image always gives the same answer.
+the same lesion honestly; centre zooms answer for the distance it was taken from. Averaging
+over zooms is what pays (BENCHMARKS.md): five views at five zooms beat eight symmetries of the
+whole frame. Nothing is drawn at random: the same image always gives the same answer.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from lesionlens.errors import LesionLensError
 
-#: The most views there are: 8 symmetries of the square and 2 centre zooms.
+#: The most views that are averaged.
 MAX_VIEWS = 10
-#: Shares of the side that the centre zooms keep.
-ZOOMS: tuple[float, ...] = (0.875, 0.75)
+#: Share of the side that a view keeps, about the centre; taken in turn, view after view.
+ZOOMS: tuple[float, ...] = (1.0, 0.6, 0.75, 0.875, 0.5)
+#: The symmetries of the square, taken in turn, too: as it is, mirrored left-right, upside down,
+#: half a turn, transposed and the transpose's three (quarter turns both ways, the other diagonal).
+N_SYMMETRIES = 8
 
 
 def check_views(n: int) -> int:
@@ -29,16 +35,45 @@ def check_views(n: int) -> int:
     return int(n)
 
 
-def make_views(rgb: np.ndarray, n: int) -> np.ndarray:
-    """Return the first ``n`` views of an image.
+def turn(square: np.ndarray, symmetry: int) -> np.ndarray:
+    """Return a square array under one of the eight symmetries of the square, as a view of it.
 
-    View 0 is the image itself; 1 to 7 are mirrored (left-right), upside down, half a turn,
-    then the transpose and its three: quarter turns both ways and the other diagonal; 8 and
-    9 are the central 87.5 % and 75 % of each side, enlarged bilinearly.
+    Args:
+        square: (side, side, ...).
+        symmetry: 0..7, see ``N_SYMMETRIES``.
+    """
+    turned = square.swapaxes(0, 1) if symmetry & 4 else square
+    if symmetry & 1:
+        turned = turned[:, ::-1]
+    return turned[::-1] if symmetry & 2 else turned
+
+
+def turn_back(square: np.ndarray, symmetry: int) -> np.ndarray:
+    """Undo ``turn``."""
+    turned = square[::-1] if symmetry & 2 else square
+    if symmetry & 1:
+        turned = turned[:, ::-1]
+    return turned.swapaxes(0, 1) if symmetry & 4 else turned
+
+
+def view_plan(n: int, zooms: Sequence[float] = ZOOMS) -> list[tuple[int, float]]:
+    """Return ``(symmetry, zoom)`` of each of the first ``n`` views.
+
+    The numbers of symmetries and of zooms have no common divisor, so that no view repeats.
+    """
+    return [
+        (index % N_SYMMETRIES, zooms[index % len(zooms)]) for index in range(check_views(n))
+    ]
+
+
+def make_views(rgb: np.ndarray, n: int, zooms: Sequence[float] = ZOOMS) -> np.ndarray:
+    """Return the first ``n`` views of an image; the first is the image itself.
 
     Args:
         rgb: (side, side, 3), uint8, 0..255, as ``imaging.load_pixels`` gives it.
         n: 1..10.
+        zooms: shares of the side about the centre that views keep, in turn, enlarged
+            bilinearly; above 0, at most 1.
 
     Returns:
         (n, side, side, 3), uint8, contiguous.
@@ -46,34 +81,22 @@ def make_views(rgb: np.ndarray, n: int) -> np.ndarray:
     Raises:
         LesionLensError: ``n`` out of range, or ``rgb`` is not a square uint8 RGB image.
     """
-    n = check_views(n)
+    plan = view_plan(n, zooms)
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.shape[0] != rgb.shape[1]:
         raise LesionLensError(
             f"views: need a square (side, side, 3) uint8 image, not {rgb.dtype} {rgb.shape}"
         )
     side = rgb.shape[0]
     views = np.empty((n, side, side, 3), np.uint8)
-    views[0] = rgb
     # A pixel copied as one item of three bytes is 2.4 times faster than as three items.
-    pixels = views[0].view("V3")[..., 0]
-    turned = pixels.T
-    symmetries = (
-        pixels[:, ::-1],
-        pixels[::-1],
-        pixels[::-1, ::-1],
-        turned,
-        turned[:, ::-1],
-        turned[::-1],
-        turned[::-1, ::-1],
-    )
-    for index, view in enumerate(symmetries[: n - 1], start=1):
-        views[index].view("V3")[..., 0] = view
-    if n > 1 + len(symmetries):
-        image = Image.fromarray(rgb)
-        for index, share in enumerate(ZOOMS[: n - 1 - len(symmetries)], start=8):
-            margin = side * (1 - share) / 2
+    enlarged = {1.0: np.ascontiguousarray(rgb).view("V3")[..., 0]}
+    image = None
+    for view, (symmetry, zoom) in zip(views, plan, strict=True):
+        if zoom not in enlarged:
+            image = image or Image.fromarray(rgb)
+            margin = side * (1 - zoom) / 2
             box = (margin, margin, side - margin, side - margin)
-            views[index] = np.asarray(
-                image.resize((side, side), Image.Resampling.BILINEAR, box=box)
-            )
+            zoomed = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+            enlarged[zoom] = np.asarray(zoomed).view("V3")[..., 0]
+        view.view("V3")[..., 0] = turn(enlarged[zoom], symmetry)
     return views
