@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from time import perf_counter
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from lesionlens.imaging import ImageSource, load_pixels, name_of
 from lesionlens.records import Prediction
 from lesionlens.runtime import Model
 from lesionlens.views import check_views, make_views
+
+if TYPE_CHECKING:
+    from lesionlens.labels import Label
+    from lesionlens.saliency import Explanation
 
 
 class Classifier:
@@ -139,18 +143,61 @@ class Classifier:
         logits = self.logits(image, views=views)
         return combine(logits, self.spec.temperature_for(len(logits)))
 
-    def _predict_one(self, image: ImageSource, views: int | None) -> Prediction:
+    def explain(
+        self,
+        image: ImageSource,
+        *,
+        label: Label | str | None = None,
+        against: Label | str | None = None,
+        views: int | None = None,
+    ) -> Explanation:
+        """Answer for an image, and show where in it the evidence for a class was.
+
+        Grad-CAM, averaged over the views that the answer is averaged over, each turned back
+        (lesionlens.saliency). ``render.draw_explanation`` makes a picture of it.
+
+        Args:
+            image: as for ``predict``, one image.
+            label: the class to explain, any of ``spec.labels``; None takes the answered one.
+            against: show what spoke for ``label`` rather than for this class.
+            views: views to average, 1..10; None takes the classifier's own number.
+
+        Raises:
+            ImageError: the image cannot be read or is not accepted.
+            BundleError: the model has no head that can be explained (``runtime.Model.head``).
+            LesionLensError: the model knows no such class, or both are the same.
+        """
+        from lesionlens.saliency import explain_outputs
+
+        head = self._model.head()
         started = perf_counter()
         n_views = self._views if views is None else check_views(views)
-        joint = self.joint(image, views=n_views)
+        _check_source(image)
+        pixels = load_pixels(image, size_px=self.spec.input_px)
+        outputs = self._model.run(make_views(pixels.rgb, n_views), feature_map=True)
+        prediction = self._answer(name_of(image), outputs.logits, started)
+        return explain_outputs(
+            outputs, head, self.spec.labels, prediction, label=label, against=against
+        )
+
+    def check_explains(self) -> None:
+        """Raise BundleError, saying why, if answers of this model cannot be explained."""
+        self._model.head()
+
+    def _predict_one(self, image: ImageSource, views: int | None) -> Prediction:
+        started = perf_counter()
+        return self._answer(name_of(image), self.logits(image, views=views), started)
+
+    def _answer(self, name: str, logits: np.ndarray, started: float) -> Prediction:
+        joint = combine(logits, self.spec.temperature_for(len(logits)))
         probabilities, scope = split_scope(joint, self.spec.labels)
         return Prediction(
-            file=name_of(image),
+            file=name,
             label=max(probabilities, key=probabilities.__getitem__),
             probabilities=probabilities,
             scope=scope,
             verdict=verdict_of(joint, self.spec.labels, self.spec.confident_at),
-            views=n_views,
+            views=len(logits),
             elapsed_ms=(perf_counter() - started) * 1e3,
         )
 
