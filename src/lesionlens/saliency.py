@@ -14,35 +14,19 @@ What such a map does not say stands in docs/explain.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from lesionlens.errors import LesionLensError
 from lesionlens.labels import Label
 from lesionlens.records import Prediction
 from lesionlens.runtime import Head, Outputs
-from lesionlens.views import ZOOMS, check_views
+from lesionlens.views import ZOOMS, turn_back, view_plan
 
-#: Side of a map. The network tells 7 x 7 places apart; on this grid both zooms end on whole
-#: pixels.
+#: Side of a map. The network tells 7 x 7 places of a view apart, no more.
 MAP_PX = 112
-# LEAD, to engineer C: views.py has changed. Use view_plan(n, zooms) -> [(symmetry, zoom)] and
-# turn_back(square, symmetry) from it (zooms = spec.zooms of the bundle); 5 zooms, 1.0 .. 0.5, are
-# taken in turn. Zoomed views cover the centre only: average each place over the views that see it.
-#: Undo the first eight views of ``views.make_views``, in their order.
-_TURNS_BACK: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
-    lambda view: view,
-    lambda view: view[:, ::-1],
-    lambda view: view[::-1],
-    lambda view: view[::-1, ::-1],
-    lambda view: view.T,
-    lambda view: view[:, ::-1].T,
-    lambda view: view[::-1].T,
-    lambda view: view[::-1, ::-1].T,
-)
 
 
 @dataclass(frozen=True)
@@ -137,28 +121,28 @@ def evidence_maps(outputs: Outputs, head: Head, direction: np.ndarray) -> np.nda
     return np.asarray(maps, np.float32).reshape(n, rows, columns)
 
 
-def merge_views(maps: np.ndarray) -> np.ndarray:
+def merge_views(maps: np.ndarray, zooms: Sequence[float] = ZOOMS) -> np.ndarray:
     """Average the maps of an image's views, each turned back to how the image lies.
 
-    The maps of the two zooms are put where the zooms looked; a place is averaged over the
-    views that saw it.
+    The map of a view that was zoomed in is put where that view looked. A place is averaged over
+    the views that saw it; towards its border, within one of its places, a zoomed view counts
+    less and less, so that no edge is drawn that is not in the image.
 
     Args:
         maps: (V, side, side), in the order of ``views.make_views``, 1 <= V <= 10.
+        zooms: as the views were made with.
 
     Returns:
-        (MAP_PX, MAP_PX), float32, enlarged bilinearly.
+        (MAP_PX, MAP_PX), float32, enlarged bilinearly; 0 where no view looked.
     """
-    check_views(len(maps))
-    upright = [back(view) for back, view in zip(_TURNS_BACK, maps, strict=False)]
-    total = _enlarged(np.mean(upright, axis=0), MAP_PX) * len(upright)
-    n_seen = np.full((MAP_PX, MAP_PX), len(upright), np.float32)
-    for share, view in zip(ZOOMS, maps[len(_TURNS_BACK) :], strict=False):
-        margin = round(MAP_PX * (1 - share) / 2)
-        inside = (slice(margin, MAP_PX - margin),) * 2
-        total[inside] += _enlarged(view, MAP_PX - 2 * margin)
-        n_seen[inside] += 1
-    return np.asarray(total / n_seen, np.float32)
+    total = np.zeros((MAP_PX, MAP_PX), np.float32)
+    weights = np.zeros_like(total)
+    for view, (symmetry, zoom) in zip(maps, view_plan(len(maps), zooms), strict=True):
+        sampling, weight = _placing(zoom, len(view))
+        weight_here = weight[:, np.newaxis] * weight
+        total += weight_here * (sampling @ turn_back(view, symmetry) @ sampling.T)
+        weights += weight_here
+    return np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
 
 
 def rectify(merged: np.ndarray) -> tuple[np.ndarray, float]:
@@ -174,9 +158,21 @@ def rectify(merged: np.ndarray) -> tuple[np.ndarray, float]:
     return np.asarray(np.maximum(merged, 0) / peak, np.float32), peak
 
 
-def _enlarged(values: np.ndarray, side: int) -> np.ndarray:
-    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
-    return np.array(image.resize((side, side), Image.Resampling.BILINEAR), np.float32)
+def _placing(zoom: float, n_places: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how a row of a view's places lies on a row of the map.
+
+    Returns:
+        ``(sampling, weight)``: (MAP_PX, n_places), what each pixel takes of each place,
+        bilinearly; (MAP_PX,), how much the view counts there, 0 where it did not look.
+    """
+    centre = (np.arange(MAP_PX) + 0.5) / MAP_PX  # of each pixel, in shares of the image's side
+    place = (centre - (1 - zoom) / 2) / zoom * n_places - 0.5  # in places of the view
+    distance = np.abs(np.clip(place, 0, n_places - 1)[:, np.newaxis] - np.arange(n_places))
+    sampling = np.maximum(1 - distance, 0).astype(np.float32)
+    if zoom == 1:
+        return sampling, np.ones(MAP_PX, np.float32)
+    from_border = np.minimum(place, n_places - 1 - place) + 0.5
+    return sampling, np.clip(from_border, 0, 1).astype(np.float32)
 
 
 def _known(label: Label | str, labels: Sequence[Label]) -> Label:
