@@ -201,6 +201,8 @@ def _circumstances(explanation: Explanation) -> str:
     parts = [prediction.verdict.replace("_", " ")]
     if prediction.scope is not None:
         parts.append(f"one of the three: {_percent(prediction.scope)}")
+    if len(prediction.prediction_set) > 1:
+        parts.append(f"may be {' or '.join(prediction.prediction_set)}")
     views = prediction.views
     parts.append("one view" if views == 1 else f"mean of {views} views")
     return " · ".join(parts)

@@ -53,6 +53,7 @@ def explain_outputs(
     *,
     label: Label | str | None = None,
     against: Label | str | None = None,
+    zooms: Sequence[float] = ZOOMS,
 ) -> Explanation:
     """Explain an answer by what the network gave for its views.
 
@@ -63,6 +64,7 @@ def explain_outputs(
         prediction: the answer.
         label: the class to explain, any of ``labels``; None takes the answered one.
         against: show what spoke for ``label`` rather than for this class.
+        zooms: as the views were made with.
 
     Raises:
         LesionLensError: the model knows no such class, or both are the same.
@@ -75,7 +77,7 @@ def explain_outputs(
     direction[list(labels).index(wanted)] = 1
     if other is not None:
         direction[list(labels).index(other)] = -1
-    scaled, peak = rectify(merge_views(evidence_maps(outputs, head, direction)))
+    scaled, peak = rectify(merge_views(evidence_maps(outputs, head, direction), zooms))
     return Explanation(scaled, wanted, other, peak, prediction)
 
 
