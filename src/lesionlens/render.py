@@ -149,7 +149,8 @@ def _distance_px(values: np.ndarray, level: float) -> np.ndarray:
     if min(values.shape) < 2:  # no slope, no line
         return np.full(values.shape, np.inf, np.float32)
     slope = np.hypot(*np.gradient(values))
-    return np.abs(values - level) / np.maximum(slope, 1e-6)
+    none = np.full_like(values, np.inf)  # a plateau has no line on it
+    return np.divide(np.abs(values - level), slope, out=none, where=slope > 1e-5)
 
 
 class _Pen:
@@ -198,7 +199,7 @@ def _answer(explanation: Explanation) -> str:
 
 def _circumstances(explanation: Explanation) -> str:
     prediction = explanation.prediction
-    parts = [prediction.verdict.replace("_", " ")]
+    parts = [] if prediction.verdict in _OPENINGS else [prediction.verdict.replace("_", " ")]
     if prediction.scope is not None:
         parts.append(f"one of the three: {_percent(prediction.scope)}")
     if len(prediction.prediction_set) > 1:
@@ -231,7 +232,7 @@ def _draw_legend(page: Image.Image, pen: _Pen, place: tuple[int, int], width_px:
     bar = overlay(Image.new("L", (width_px, height_px), 128), np.tile(values, (height_px, 1)))
     page.paste(bar, place)
     shares = [(level, f"{level:.0%}".replace("%", " %")) for level, _ in CONTOURS]
-    for level, words in ((0.0, "nothing"), *shares, (1.0, "its peak in this image")):
+    for level, words in ((0.0, "nothing"), *shares, (1.0, "its peak")):
         x = left + round(level * (width_px - 1))
         anchor = level if level in (0, 1) else 0.5
         pen.write((x, top + height_px + 4), words, 12, _FAINT, width_px, anchor=anchor)
