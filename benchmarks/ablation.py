@@ -29,12 +29,17 @@ from lesionlens.train.runs import Material, train_fold
 METRICS = ("accuracy", "macro_f1", "macro_roc_auc", "open_roc_auc_BCC", "open_roc_auc_SCC")
 
 
-def variants(epochs: tuple[int, int], epoch_size: int) -> dict[str, TrainConfig]:
-    """Return name -> configuration; the first is the reference."""
+def shortened(epochs: tuple[int, int], epoch_size: int) -> TrainConfig:
+    """Return ``lens`` with fewer epochs and fewer images in each."""
     stages = tuple(
         dataclasses.replace(stage, epochs=n) for stage, n in zip(LENS.stages, epochs, strict=True)
     )
-    lens = dataclasses.replace(LENS, stages=stages, epoch_size=epoch_size, views=4)
+    return dataclasses.replace(LENS, stages=stages, epoch_size=epoch_size)
+
+
+def variants(epochs: tuple[int, int], epoch_size: int) -> dict[str, TrainConfig]:
+    """Return name -> configuration; the first is the reference."""
+    lens = dataclasses.replace(shortened(epochs, epoch_size), views=4)
 
     def augmented(**changes: object) -> TrainConfig:
         return dataclasses.replace(
@@ -43,7 +48,8 @@ def variants(epochs: tuple[int, int], epoch_size: int) -> dict[str, TrainConfig]
 
     only_three = {label: share for label, share in LENS.mixture.items() if label in IN_SCOPE}
     all_free = tuple(
-        dataclasses.replace(stage, free_layers=-1 if stage.free_layers else 0) for stage in stages
+        dataclasses.replace(stage, free_layers=-1 if stage.free_layers else 0)
+        for stage in lens.stages
     )
     grey = {"contrast": 0.0, "saturation": 0.0, "hue_degrees": 0.0, "channel_gain": 0.0,
             "blur_share": 0.0}  # fmt: skip
