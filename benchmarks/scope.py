@@ -51,13 +51,14 @@ from scope_scores import (
     Answers,
     Combination,
     ConformalP,
-    Gates,
+    Gated,
     Mahalanobis,
     MahalanobisDifference,
     Neighbours,
     NeighboursDifference,
     RelativeMahalanobis,
     Score,
+    Worse,
     energy_in_scope,
     energy_of_all,
     explicit,
@@ -209,7 +210,7 @@ def fit_all(known: Answers, validation: Answers) -> dict[str, Score]:
         Name -> score. Scores that need other outputs are missing where the network has none.
     """
     mahalanobis, reduced = Mahalanobis.fit(known), Mahalanobis.fit(known, N_DIRECTIONS)
-    neighbours = Neighbours.fit(known)
+    neighbours, small = Neighbours.fit(known), Neighbours.fit(known, N_BANK_PER_CLASS)
     few = f"{N_DIRECTIONS} directions"
     scores: dict[str, Score] = {
         "largest softmax of the three": largest_softmax,
@@ -217,7 +218,7 @@ def fit_all(known: Answers, validation: Answers) -> dict[str, Score]:
         "Mahalanobis": mahalanobis,
         f"Mahalanobis, {few}": reduced,
         "neighbours": neighbours,
-        "neighbours, small bank": Neighbours.fit(known, N_BANK_PER_CLASS),
+        "neighbours, small bank": small,
     }
     if known.is_in_scope.all():
         return scores
@@ -233,9 +234,10 @@ def fit_all(known: Answers, validation: Answers) -> dict[str, Score]:
         "neighbours against others": NeighboursDifference.fit(known),
         "logistic: explicit, Mahalanobis": Combination.fit((explicit, reduced), validation),
         "logistic: explicit, neighbours": Combination.fit((explicit, neighbours), validation),
-        "gates: explicit, Mahalanobis": Gates.fit((explicit, reduced), validation),
-        "gates: explicit, neighbours": Gates.fit((explicit, neighbours), validation),
-        "gates: explicit, all three": Gates.fit((explicit, reduced, neighbours), validation),
+        "worse of explicit, neighbours": Worse.fit((explicit, neighbours), validation),
+        "explicit, gated by Mahalanobis": Gated.fit(reduced, validation),
+        "explicit, gated by neighbours": Gated.fit(neighbours, validation),
+        "explicit, gated by small bank": Gated.fit(small, validation),
     }
 
 

@@ -24,6 +24,9 @@ N_DIRECTIONS = 64
 N_BANK_PER_CLASS = 64
 #: The cancers, of which this share is to be kept.
 CANCERS, KEPT = (Label.BCC, Label.SCC), 0.95
+#: Share of held-out images of the three that a gate turns away.
+GATE_LOSES = 0.01
+_BELOW_ALL = 1e3  # log odds of a float32 softmax stay within a tenth of that
 _N_IN_SCOPE = len(IN_SCOPE)
 
 
@@ -336,7 +339,7 @@ class Combination:
 
 
 @dataclass(frozen=True)
-class Gates:
+class Worse:
     """The worst of several scores: an image has to pass each of them.
 
     Each is laid on a scale on which 0 is where it would keep 95 % of the held-out cancers and 1
@@ -348,7 +351,7 @@ class Gates:
     one: np.ndarray  # (S,)
 
     @classmethod
-    def fit(cls, scores: Sequence[Score], validation: Answers) -> Gates:
+    def fit(cls, scores: Sequence[Score], validation: Answers) -> Worse:
         cancers = np.isin(validation.labels, CANCERS)
         values = _columns(scores, validation.logits[cancers], validation.features[cancers])
         zero, one = np.quantile(values, [1 - KEPT, 0.5], axis=0)
@@ -358,6 +361,28 @@ class Gates:
         values = _columns(self.scores, logits, features)
         worst: np.ndarray = ((values - self.zero) / (self.one - self.zero)).min(axis=1)
         return worst
+
+
+@dataclass(frozen=True)
+class Gated:
+    """Log odds of the explicit outputs, for what is no farther off than 99 % of the three are.
+
+    What the gate turns away comes below all else, in the order of its log odds. Nothing but
+    images in scope is needed to fit it.
+    """
+
+    gate: Score
+    least: float  # of the gate's score
+
+    @classmethod
+    def fit(cls, gate: Score, validation: Answers) -> Gated:
+        inside = validation[np.flatnonzero(validation.is_in_scope)]
+        return cls(gate, float(np.quantile(gate(inside.logits, inside.features), GATE_LOSES)))
+
+    def __call__(self, logits: np.ndarray, features: np.ndarray) -> np.ndarray:
+        is_near = self.gate(logits, features) >= self.least
+        odds: np.ndarray = explicit(logits, features) - np.where(is_near, 0, _BELOW_ALL)
+        return odds
 
 
 def _columns(scores: Sequence[Score], logits: np.ndarray, features: np.ndarray) -> np.ndarray:
