@@ -162,7 +162,7 @@ def test_every_module_has_its_place_in_the_design() -> None:
         folder = found.group(1) if found else folder
         places.setdefault(folder, set()).update(re.findall(r"\b\w+\.py\b", line))
     package = Path(lesionlens.__file__).parent
-    for folder in ("", "data", "train", "cli"):
+    for folder in ("", "data", "train", "evidence", "cli"):
         modules = {path.name for path in (package / folder).glob("[!_]*.py")}
         assert places[folder] == modules, f"docs/design.md, layout of {folder or 'the package'}"
 

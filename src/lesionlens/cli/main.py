@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from lesionlens import __version__
 from lesionlens.cli import (
+    audit_model,
     data_audit,
     data_fetch,
     data_import,
@@ -99,6 +100,7 @@ app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
+app.command("audit-model")(audit_model.audit_model)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(data_app, name="data")
 data_app.command("fetch")(data_fetch.data_fetch)

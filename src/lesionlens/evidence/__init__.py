@@ -1,0 +1,1 @@
+"""What a model leans on, what it withstands, whom it serves: the report of ``audit-model``."""

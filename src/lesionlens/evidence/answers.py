@@ -1,0 +1,77 @@
+"""Answers that have been given once are kept: a stopped audit goes on, a repeated one is quick.
+
+They lie beside the report as ``answers/<name>.npz``, each with a fingerprint of the images and
+models asked, of what was done to the pictures, and of the version that did it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from lesionlens import __version__
+from lesionlens.evidence.cohort import Advance, Change, Cohort, Rows
+from lesionlens.files import atomic_write
+
+#: Raise it whenever a change of code changes what the same question answers.
+ANSWERS_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Asks a cohort, or remembers."""
+
+    cohort: Cohort
+    directory: Path | None = None  # where to keep answers; None keeps none
+    on_start: Callable[[str, int], Advance | None] = lambda name, n_images: None
+
+    def ask(self, key: str, changes: Sequence[Change], rows: Rows) -> np.ndarray:
+        """Return ``cohort.ask(changes, rows)``, (C, n, K), under a name that says what it is.
+
+        Args:
+            key: names the changes: the same key promises the same pictures.
+            changes: a list of C.
+            rows: n rows of the cohort.
+        """
+        return self.remember(key, rows, lambda advance: self.cohort.ask(changes, rows, advance))
+
+    def ask_views(self, views: int, rows: Rows) -> np.ndarray:
+        """Return ``cohort.ask_views(views, rows)``, (n, views, K)."""
+        key = f"views-{views}-{'-'.join(map(str, self.cohort.zooms))}"
+        return self.remember(key, rows, lambda advance: self.cohort.ask_views(views, rows, advance))
+
+    def remember(
+        self, key: str, rows: Rows, make: Callable[[Advance | None], np.ndarray]
+    ) -> np.ndarray:
+        """Return the array kept under ``key``, or make and keep it."""
+        numbers = np.asarray(rows, dtype=np.int64)
+        words = (ANSWERS_FORMAT, __version__, key, self.cohort.fingerprint())
+        digest = hashlib.sha256(repr(words).encode() + numbers.tobytes()).hexdigest()
+        path = None
+        if self.directory is not None:
+            name = re.sub(r"[^A-Za-z0-9]+", "-", key)[:80].strip("-").lower()
+            path = self.directory / f"{name}-{digest[:12]}.npz"
+            kept = _read(path, digest)
+            if kept is not None:
+                return kept
+        values = make(self.on_start(key, len(numbers)))
+        if path is not None:
+            with atomic_write(path, "wb") as file:
+                np.savez(file, values=values, fingerprint=np.array(digest))
+        return values
+
+
+def _read(path: Path, fingerprint: str) -> np.ndarray | None:
+    try:
+        with np.load(path) as arrays:
+            if str(arrays["fingerprint"]) == fingerprint:
+                return np.array(arrays["values"])
+    except (OSError, KeyError, ValueError, BadZipFile):
+        return None  # asked again
+    return None
