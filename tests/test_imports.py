@@ -36,6 +36,7 @@ OUTSIDE: dict[str, set[str]] = {
     "screening": {"numpy", "PIL", "ray", "pyarrow"},
     "data": {"numpy", "PIL", "httpx", "isic_metadata", "skimage", "scipy"},
     "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "matplotlib"},
+    "evidence": {"numpy", "PIL", "matplotlib", "jinja2", "skimage", "scipy"},
     "cli": {"numpy", "PIL", "typer", "rich"},
     "app": {"flet", "numpy", "PIL"},
 }
@@ -109,6 +110,10 @@ def test_a_file_imports_only_what_its_zone_may(path: Path) -> None:
             if zone == "core":
                 allowed = VOCABULARY | CORE | {"runtime", "__version__", "models", "__init__"}
                 assert target in allowed, f"{where}: core does not know {target}"
+            if zone == "evidence":  # models answer through the runtime: no TensorFlow
+                inside = name.removeprefix("lesionlens.train.").split(".")[0]
+                light = target != "train" or inside in ("calibration", "config")
+                assert light, f"{where}: evidence needs nothing that trains"
             if module in ("metrics", "scoring", "prediction_table") or zone == "reporting":
                 assert target not in ("classifier", "runtime", "train"), (
                     f"{where}: what scores never sees a model"
