@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +33,11 @@ from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.records import Frame
 from lesionlens.runtime import Model, usable_cores
 from lesionlens.train.config import LENS, TrainConfig
-from lesionlens.train.export import spread
+from lesionlens.train.export import convert, spread
 from lesionlens.train.inputs import UNNAMED_BENIGN, release_pages
 from lesionlens.train.network import import_tensorflow
-from lesionlens.train.runs import (
-    MODEL,
-    PREDICTIONS_TEST,
-    Material,
-    cut_validation,
-    train_fold,
-)
+from lesionlens.train.runs import MODEL, Material, cut_validation
+from lesionlens.train.stages import STATE, load_best, train_network
 from lesionlens.views import ZOOMS, make_views
 from scope_scores import (
     CANCERS,
@@ -68,9 +63,11 @@ from scope_scores import (
 from scope_tables import TARGETS, Case, Compared, print_costs, print_tables
 
 #: Images of a class that distances are fitted on, and that combinations are, at most.
-KNOWN_PER_CLASS, VALIDATION_PER_CLASS = 600, 150
+KNOWN_PER_CLASS, VALIDATION_PER_CLASS = 600, 100
 #: Nothing is left out: what the same short training gives for diagnoses it does see.
 NOTHING = "nothing"
+#: Photos of things are left out, and what is not skin is learned from decoys made on the fly alone.
+PHOTOS = "photos"
 _PARTS = ("known", "validation", "test", "never seen")
 
 
@@ -90,11 +87,15 @@ def config_without(left_out: str, epochs: tuple[int, int], epoch_size: int) -> T
 
 
 def material_without(left_out: str, material: Material) -> Material:
-    """Leave out images whose label only suggests the class: unnamed benign ones are mostly nevi."""
-    if left_out not in UNNAMED_BENIGN:
+    """Leave out images that no missing output leaves out.
+
+    With nevi or keratoses go the benign lesions that nobody named, which are mostly that.
+    """
+    gone = Label.NOT_SKIN if left_out == PHOTOS else Label.UNK
+    if gone is Label.UNK and left_out not in UNNAMED_BENIGN:
         return material
     parts = {
-        part: tuple(i for i in image_ids if material.frames[i].label is not Label.UNK)
+        part: tuple(i for i in image_ids if material.frames[i].label is not gone)
         for part, image_ids in material.splits.parts.items()
     }
     return dataclasses.replace(material, splits=dataclasses.replace(material.splits, parts=parts))
@@ -111,7 +112,14 @@ class Fit:
 
 
 def ask(
-    folder: Path, fold: str, material: Material, config: TrainConfig, path: Path, *, views: int
+    folder: Path,
+    fold: str,
+    material: Material,
+    config: TrainConfig,
+    path: Path,
+    *,
+    views: int,
+    never: Collection[Label] = (),
 ) -> Fit:
     """Ask a trained network about all that is needed, once, and keep the answers in ``path``.
 
@@ -122,10 +130,12 @@ def ask(
         config: of its training; seed and validation share say what it was fitted on.
         path: the npz.
         views: whose logits and features are averaged.
+        never: outputs whose images it was not taught, all the same.
     """
+    seen = frozenset(config.labels) - frozenset(never)
     if not path.is_file():
         model = Model(folder / MODEL, num_threads=1)
-        parts = _frames_of(fold, material, config)
+        parts = _frames_of(fold, material, config, seen)
         frames = [frame for name in _PARTS for frame in parts[name]]
         logits, features = _run(model, frames, material, views, config.zooms)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,24 +158,37 @@ def ask(
         fold,
         {name: everything[chosen] for name, chosen in rows.items()},
         {name: ids[chosen] for name, chosen in rows.items()},
-        frozenset(config.labels),
+        seen,
     )
 
 
-def _frames_of(fold: str, material: Material, config: TrainConfig) -> dict[str, list[Frame]]:
-    parts = material.splits.parts
-    rest = [image_id for other in sorted(parts) if other != fold for image_id in parts[other]]
-    train, validation = cut_validation(rest, material, config)
+def _frames_of(
+    fold: str, material: Material, config: TrainConfig, seen: frozenset[Label]
+) -> dict[str, list[Frame]]:
+    train, validation = _parts_without(fold, material, config)
     return {
         "known": _some(train, material, config, KNOWN_PER_CLASS),
         "validation": _some(validation, material, config, VALIDATION_PER_CLASS),
-        "test": [f for f in material.usable(parts[fold]) if f.label in {*IN_SCOPE, *config.labels}],
+        "test": [
+            frame
+            for frame in material.usable(material.splits.parts[fold])
+            if frame.label in {*IN_SCOPE, *seen}
+        ],
         "never seen": [
             frame
             for frame in material.frames.values()
-            if frame.label in TARGETS and frame.label not in config.labels
+            if frame.label in TARGETS and frame.label not in seen
         ],
     }
+
+
+def _parts_without(
+    fold: str, material: Material, config: TrainConfig
+) -> tuple[list[str], list[str]]:
+    """Return what a network that is asked about ``fold`` learns from and is chosen on."""
+    parts = material.splits.parts
+    rest = [image_id for other in sorted(parts) if other != fold for image_id in parts[other]]
+    return cut_validation(rest, material, config)
 
 
 def _some(image_ids: Sequence[str], material: Material, config: TrainConfig, n: int) -> list[Frame]:
@@ -293,11 +316,31 @@ def fits_without(
     reduced = material_without(left_out, material)
     for fold in sorted(material.splits.parts)[: args.folds]:
         folder = args.out / f"without-{left_out}" / fold
-        if not (folder / PREDICTIONS_TEST).is_file():  # what is written last
-            import_tensorflow()
-            train_fold(config, reduced, fold, folder, weights=args.weights)
-            (folder / "state.npz").unlink(missing_ok=True)
-        yield ask(folder, fold, reduced, config, folder / "answers.npz", views=args.views)
+        if not (folder / MODEL).is_file():
+            train(config, reduced, fold, folder, args.weights)
+        path, never = folder / "answers.npz", [Label.NOT_SKIN] if left_out == PHOTOS else []
+        yield ask(folder, fold, reduced, config, path, views=args.views, never=never)
+
+
+def train(
+    config: TrainConfig, material: Material, fold: str, folder: Path, weights: str | Path
+) -> None:
+    """Train on all folds but one, or go on where that stopped, and convert the best epoch."""
+    import_tensorflow()
+    learned, validation = _parts_without(fold, material, config)
+    chosen_on = _some(validation, material, config, VALIDATION_PER_CLASS)
+    train_network(
+        config,
+        material.cache.images,
+        material.examples(learned, config.labels),
+        material.examples([frame.image_id for frame in chosen_on], config.labels),
+        folder,
+        weights=weights,
+        on_epoch=lambda row: print(f"{folder}: epoch {row.epoch}, {row.seconds:.0f} s", flush=True),
+    )
+    with atomic_write(folder / MODEL, "wb") as file:
+        file.write(convert(load_best(folder), "fp32"))
+    (folder / STATE).unlink()
 
 
 def main() -> None:
@@ -332,18 +375,21 @@ def main() -> None:
         return
 
     first, second = (int(n) for n in args.epochs.split(","))
-    left_out = [fit for name in only for fit in fits_without(name, material, args, (first, second))]
-    taught_fits = list(fits_without(NOTHING, material, args, (first, second)))
-    print_tables(
-        "short training, left out",
-        compare(left_out, material, taught=False, only=only),
-        args.bootstrap,
-    )
-    print_tables(
-        "short training, nothing left out",
-        compare(taught_fits, material, taught=True, only=only),
-        args.bootstrap,
-    )
+
+    def trained(*names: str) -> list[Fit]:
+        return [
+            fit for name in names for fit in fits_without(name, material, args, (first, second))
+        ]
+
+    left_out = trained(*only)
+    for title, fits, taught in (
+        ("left out", left_out, False),
+        ("nothing left out", trained(NOTHING), True),
+        ("photos left out, decoys kept", trained(PHOTOS), False),
+    ):
+        compared = compare(fits, material, taught=taught, only=only)
+        if compared.cases:
+            print_tables(f"short training, {title}", compared, args.bootstrap)
     fit = left_out[0]
     print_costs(fit_all(fit.answers["known"], fit.answers["validation"]), fit.answers["test"])
 

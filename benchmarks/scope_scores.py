@@ -377,7 +377,8 @@ class Gated:
     @classmethod
     def fit(cls, gate: Score, validation: Answers) -> Gated:
         inside = validation[np.flatnonzero(validation.is_in_scope)]
-        return cls(gate, float(np.quantile(gate(inside.logits, inside.features), GATE_LOSES)))
+        nearness = gate(inside.logits, inside.features)
+        return cls(gate, float(np.quantile(nearness, GATE_LOSES, method="lower")))
 
     def __call__(self, logits: np.ndarray, features: np.ndarray) -> np.ndarray:
         is_near = self.gate(logits, features) >= self.least
