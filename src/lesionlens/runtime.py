@@ -167,8 +167,8 @@ class Model:
 
         Raises:
             BundleError: the model gives no feature map, its features are not the mean of
-                that, or no one or two dense layers of it make its logits of them (an int8
-                model has no such float layers).
+                that, or no one or two float layers of it make its logits of them (an int8
+                model has none).
         """
         if self._head is None:
             self._head = self._find_head()
@@ -177,7 +177,7 @@ class Model:
     def _find_head(self) -> Head:
         probes = _drawn_probes(self.input_shape)
         outputs = self.run(probes, feature_map=True)
-        cure = "the answers are not affected; export it as fp16 or fp32 from a lesionlens run"
+        cure = "its answers are not affected; fp16 and fp32 exports can be explained, int8 cannot"
         if outputs.feature_map is None:
             raise BundleError(
                 f"{self.name}: cannot be explained: it does not give its last feature map; {cure}"

@@ -94,11 +94,11 @@ def feature_gradient(head: Head, features: np.ndarray, direction: np.ndarray) ->
     """
     values, is_on = features, []
     for weights, bias in zip(head.weights[:-1], head.biases[:-1], strict=True):
-        values = np.maximum(values @ weights.T + bias, 0)
+        values = np.maximum(_row_by_row(values, weights.T) + bias, 0)
         is_on.append(values > 0)
     gradient = np.tile(direction @ head.weights[-1], (len(features), 1))
     for weights, on in zip(reversed(head.weights[:-1]), reversed(is_on), strict=True):
-        gradient = (gradient * on) @ weights
+        gradient = _row_by_row(gradient * on, weights)
     return np.asarray(gradient, np.float32)
 
 
@@ -158,6 +158,14 @@ def rectify(merged: np.ndarray) -> tuple[np.ndarray, float]:
     if peak == 0:
         return np.zeros_like(merged, np.float32), 0.0
     return np.asarray(np.maximum(merged, 0) / peak, np.float32), peak
+
+
+def _row_by_row(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return ``rows @ matrix``, as N small products.
+
+    One large product wakes OpenBLAS's threads; on a busy machine that took 40 to 80 ms, this 0.05.
+    """
+    return (rows[:, np.newaxis] @ matrix)[:, 0]
 
 
 def _placing(zoom: float, n_places: int) -> tuple[np.ndarray, np.ndarray]:
