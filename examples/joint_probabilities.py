@@ -28,7 +28,9 @@ def main(file: str) -> None:
     if answer.scope is not None:
         together = answer.probability * answer.scope
         print(f"which it is with {answer.scope:.1%}; together {together:.1%}")
-    print(f"confident from {classifier.spec.confident_at:.1%}: {answer.verdict}")
+    threshold = classifier.spec.policy(answer.policy).confident_at_for(answer.views)
+    print(f"it may be {' or '.join(answer.prediction_set) or 'none of the three'}")
+    print(f"confident if it may be one only, and from {threshold:.1%}: {answer.verdict}")
 
     by_view = classifier.logits(file, views=10).argmax(axis=1)
     votes = sum(classifier.spec.labels[index] is answer.label for index in by_view)

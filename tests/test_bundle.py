@@ -11,7 +11,7 @@ import pytest
 
 import tiny_model
 from lesionlens import bundle as bundles
-from lesionlens.bundle import load_bundle, write_bundle
+from lesionlens.bundle import FORMAT, Policy, load_bundle, write_bundle
 from lesionlens.errors import BundleError, LesionLensError
 from lesionlens.labels import Label
 
@@ -40,7 +40,7 @@ def test_temperature_keys_are_strings_in_json(tmp_path: Path) -> None:
     tiny_model.write(tmp_path)
     content = json.loads((tmp_path / "model.json").read_text())
     assert content["temperature"] == {"1": 1.0, "10": 0.8}
-    assert content["format"] == 1
+    assert content["format"] == FORMAT
 
 
 @pytest.mark.parametrize(("views", "expected"), [(1, 1.0), (4, 1.0), (7, 0.8), (10, 0.8)])
@@ -73,9 +73,38 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
     tiny_model.write(tmp_path)
-    _edit(tmp_path, lambda content: content.update(format=2))
-    with pytest.raises(BundleError, match=r"model\.json: is of format 2.*--upgrade lesionlens"):
+    _edit(tmp_path, lambda content: content.update(format=3))
+    with pytest.raises(BundleError, match=r"model\.json: is of format 3.*--upgrade lesionlens"):
         load_bundle(tmp_path)
+
+
+def test_an_older_format_says_what_it_lacks_and_how_to_get_it(tmp_path: Path) -> None:
+    tiny_model.write(tmp_path)
+    _edit(tmp_path, lambda content: content.update(format=1, confident_at=0.5))
+    words = r"is of format 1, which has no prediction sets and policies; .* reads 2: export"
+    with pytest.raises(BundleError, match=words):
+        load_bundle(tmp_path)
+
+
+def test_policies_and_scores_come_back_as_they_were_written(tmp_path: Path) -> None:
+    thresholds = {1: 0.5, 10: 0.6}
+    policies = {"balanced": Policy(0.9, thresholds), "sensitive": Policy(0.95, {1: 1.01})}
+    written = tiny_model.spec(policies=policies, zooms=(1.0, 0.5))
+    found = tiny_model.write(tmp_path, policies=policies, zooms=(1.0, 0.5)).spec
+    assert load_bundle(tmp_path).spec == found
+    assert (found.policies, found.zooms, found.conformal) == (
+        policies,
+        (1.0, 0.5),
+        written.conformal,
+    )
+    assert [found.policy("balanced").confident_at_for(n) for n in (1, 5, 6, 10)] == [
+        0.5,
+        0.5,
+        0.6,
+        0.6,
+    ]
+    with pytest.raises(LesionLensError, match="'bold': is not one of balanced, sensitive"):
+        found.policy("bold")
 
 
 def test_keys_of_a_later_minor_version_are_ignored(tmp_path: Path) -> None:
@@ -102,8 +131,15 @@ def test_keys_of_a_later_minor_version_are_ignored(tmp_path: Path) -> None:
         ({"temperature": {}}, "temperature is {}"),
         ({"temperature": {"1": 0}}, "temperature above 0"),
         ({"temperature": {"one": 1.0}}, "temperature above 0"),
-        ({"confident_at": 0}, "confident_at is 0"),
-        ({"confident_at": "high"}, "confident_at is 'high'"),
+        ({"policies": {}}, "policies is {}; balanced and sensitive"),
+        ({"policies": {"balanced": {"coverage": 0.9}}}, "policies is"),
+        ({"policies": {"balanced": {"coverage": 2, "confident_at": {"1": 0.5}}}}, "policies is"),
+        ({"conformal": {}}, "conformal is {}"),
+        ({"conformal": {"1": {"BCC": [0.5], "SCC": [0.5]}}}, "none for Normal"),
+        ({"conformal": {"1": {"BCC": [2], "SCC": [0.5], "Normal": [0.5]}}}, "BCC has some"),
+        ({"conformal": {"1": {"BCC": ["a"], "SCC": [0.5], "Normal": [0.5]}}}, "cannot be used"),
+        ({"zooms": [0.5, 1]}, "zooms is"),
+        ({"zooms": [1, 0]}, "zooms is"),
         ({"metrics": {"accuracy": 0.99}}, "metric accuracy is 0.99.*low, high"),
         ({"licence": ""}, "licence is ''"),
         ({"sha256": None}, "sha256 is None"),
@@ -118,7 +154,7 @@ def test_a_field_that_cannot_be_is_named_with_what_is_accepted(
         load_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("key", ["name", "labels", "temperature", "input_px", "confident_at"])
+@pytest.mark.parametrize("key", ["name", "labels", "temperature", "input_px", "policies"])
 def test_a_field_that_is_not_there_is_named(tmp_path: Path, key: str) -> None:
     tiny_model.write(tmp_path)
     _edit(tmp_path, lambda content: content.pop(key))

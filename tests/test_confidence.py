@@ -5,13 +5,12 @@ import pytest
 
 from lesionlens.confidence import (
     NEVER,
-    VERDICTS,
     choose_confident_at,
     combine,
     fit_temperature,
+    judge,
     softmax,
     split_scope,
-    verdict_of,
 )
 from lesionlens.errors import DataError
 from lesionlens.labels import IN_SCOPE, OUT_OF_SCOPE, Label
@@ -114,17 +113,38 @@ def test_a_model_without_one_of_the_three_is_refused() -> None:
         split_scope(np.array([0.5, 0.5]), (BCC, NORMAL))
 
 
+ALONE = np.array([[True, False, False]])
+
+
 def test_confident_needs_both_the_class_and_the_scope() -> None:
-    sure = np.array([0.9, 0.05, 0.03, 0.02])
-    torn = np.array([0.5, 0.48, 0.01, 0.01])
-    elsewhere = np.array([0.09, 0.005, 0.005, 0.9])  # BCC 90 % given that it is one of the three
-    verdicts = [verdict_of(joint, (*IN_SCOPE, NV), 0.8) for joint in (sure, torn, elsewhere)]
+    sure = np.array([[0.9, 0.05, 0.03, 0.02]])
+    torn = np.array([[0.5, 0.48, 0.01, 0.01]])
+    elsewhere = np.array([[0.09, 0.005, 0.005, 0.9]])  # BCC 90 % given it is one of the three
+    verdicts = [judge(x, (*IN_SCOPE, NV), ALONE, 0.8)[0] for x in (sure, torn, elsewhere)]
     assert verdicts == ["confident", "uncertain", "uncertain"]
-    assert set(verdicts) <= set(VERDICTS)
+
+
+@pytest.mark.parametrize(
+    ("members", "verdict"),
+    [
+        ((True, False, False), "confident"),
+        ((True, True, False), "uncertain"),  # it may be two things
+        ((False, True, False), "uncertain"),  # another one is what it may be
+        ((False, False, False), "confident"),  # among the lowest tenth of a class that is easy
+    ],
+)
+def test_the_set_has_its_say_in_the_verdict(members: tuple[bool, ...], verdict: str) -> None:
+    joint = np.array([[0.9, 0.05, 0.05]])
+    assert judge(joint, IN_SCOPE, np.array([members]), 0.8) == [verdict]
+
+
+def test_an_empty_set_and_a_low_probability_are_out_of_scope() -> None:
+    joint, empty = np.array([[0.4, 0.1, 0.1, 0.4]]), np.zeros((1, 3), bool)
+    assert judge(joint, (*IN_SCOPE, NV), empty, 0.8) == ["out_of_scope"]
 
 
 def test_the_threshold_itself_is_confident() -> None:
-    assert verdict_of(np.array([0.8, 0.1, 0.1]), IN_SCOPE, 0.8) == "confident"
+    assert judge(np.array([[0.8, 0.1, 0.1]]), IN_SCOPE, ALONE, 0.8) == ["confident"]
 
 
 def _rows(*tops: float) -> np.ndarray:
@@ -132,38 +152,49 @@ def _rows(*tops: float) -> np.ndarray:
     return np.array([[top, 0.0, 0.0, 1 - top] for top in tops])
 
 
+def _choose(joint: np.ndarray, truth: list[Label], precision: float = 0.9) -> float:
+    sets = np.repeat(ALONE, len(joint), axis=0)
+    return choose_confident_at(joint, (*IN_SCOPE, NV), truth, sets=sets, precision=precision)
+
+
 def test_the_threshold_is_the_smallest_that_keeps_the_promise() -> None:
     joint = _rows(0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
     truth = [BCC, BCC, BCC, SCC, BCC, SCC]  # shares right so far: 1, 1, 1, .75, .8, .67
-    labels = (*IN_SCOPE, NV)
-    assert choose_confident_at(joint, labels, truth, precision=0.9) == 0.85
-    assert choose_confident_at(joint, labels, truth, precision=0.8) == 0.75
-    assert choose_confident_at(joint, labels, truth, precision=0.5) == 0.7
+    assert _choose(joint, truth, 0.9) == 0.85
+    assert _choose(joint, truth, 0.8) == 0.75
+    assert _choose(joint, truth, 0.5) == 0.7
 
 
 def test_a_confident_answer_about_a_lesion_out_of_scope_counts_as_wrong() -> None:
     joint = _rows(0.9, 0.8)
-    assert choose_confident_at(joint, (*IN_SCOPE, NV), [BCC, NV]) == 0.9
-    assert choose_confident_at(joint, (*IN_SCOPE, NV), [NV, BCC]) == NEVER
+    assert _choose(joint, [BCC, NV]) == 0.9
+    assert _choose(joint, [NV, BCC]) == NEVER
+
+
+def test_no_answer_is_confident_that_is_not_likelier_than_all_else_together() -> None:
+    assert _choose(_rows(0.9, 0.6, 0.45), [BCC, BCC, BCC]) == 0.6
+    assert _choose(_rows(0.45), [BCC]) == NEVER
 
 
 def test_equal_probabilities_stand_or_fall_together() -> None:
-    joint = _rows(0.9, 0.9, 0.9)
-    assert choose_confident_at(joint, (*IN_SCOPE, NV), [BCC, SCC, SCC]) == NEVER
+    assert _choose(_rows(0.9, 0.9, 0.9), [BCC, SCC, SCC]) == NEVER
+
+
+def test_answers_with_a_rival_have_no_say_in_the_threshold() -> None:
+    joint, truth = _rows(0.9, 0.8, 0.7), [BCC, SCC, BCC]
+    sets = np.array([[True, False, False], [True, True, False], [True, False, False]])
+    assert choose_confident_at(joint, (*IN_SCOPE, NV), truth, sets=sets) == 0.7
 
 
 def test_the_promise_holds_on_the_data_it_was_chosen_on(rng: np.random.Generator) -> None:
     joint = softmax(rng.normal(0, 2, (2000, 9)))
     truth = [NINE[rng.choice(9, p=row)] for row in joint]
-    threshold = choose_confident_at(joint, NINE, truth)
-    said = [
-        (max(answer, key=answer.__getitem__), verdict_of(row, NINE, threshold))
-        for row in joint
-        for answer in [split_scope(row, NINE)[0]]
-    ]
+    sets = joint[:, :3] >= 0.3
+    threshold = choose_confident_at(joint, NINE, truth, sets=sets)
+    verdicts = judge(joint, NINE, sets, threshold)
     right = [
-        label == true
-        for (label, verdict), true in zip(said, truth, strict=True)
+        NINE[int(row[:3].argmax())] == true
+        for row, true, verdict in zip(joint, truth, verdicts, strict=True)
         if verdict == "confident"
     ]
     assert len(right) > 50
@@ -171,4 +202,4 @@ def test_the_promise_holds_on_the_data_it_was_chosen_on(rng: np.random.Generator
 
 
 def test_never_is_never_reached() -> None:
-    assert verdict_of(np.array([1.0, 0.0, 0.0]), IN_SCOPE, NEVER) == "uncertain"
+    assert judge(np.array([[1.0, 0.0, 0.0]]), IN_SCOPE, ALONE, NEVER) == ["uncertain"]

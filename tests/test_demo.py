@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import tiny_model
 from lesionlens.bundle import default_directory
 from lesionlens.cli.demo_page import DRAWN, Sample, write_page, write_picture
 from lesionlens.cli.main import app
 from lesionlens.cli.writers import Failure
 from lesionlens.labels import Label
-from lesionlens.records import Prediction
+from lesionlens.records import Prediction, Quality
 
 needs_model = pytest.mark.skipif(
     not (default_directory() / "model.tflite").is_file(),
@@ -40,6 +41,9 @@ def answer_for(file: str, **changes: object) -> Prediction:
         "probabilities": {Label.BCC: 0.25, Label.SCC: 0.746, Label.NORMAL: 0.004},
         "scope": 0.9,
         "verdict": "uncertain",
+        "prediction_set": (Label.BCC, Label.SCC),
+        "quality": Quality((), {}),
+        "policy": "balanced",
         "views": 10,
         "elapsed_ms": 12.0,
     }
@@ -77,16 +81,7 @@ def read_page(path: Path) -> PageReader:
 
 @pytest.fixture
 def spec():
-    from lesionlens.bundle import ModelSpec
-
-    return ModelSpec(
-        name="lens",
-        version="1.2.3",
-        labels=(Label.BCC, Label.SCC, Label.NORMAL),
-        precision="fp16",
-        licence="research & education <only>",
-        confident_at=0.62,
-    )
+    return tiny_model.spec(name="lens", licence="research & education <only>")
 
 
 @needs_model
@@ -167,7 +162,7 @@ def test_the_page_shows_the_numbers_of_the_answer(phantom_jpeg: Path, tmp_path: 
     file = str(phantom_jpeg)
     write_page(tmp_path / "page.html", [Sample(file)], [answer_for(file)], origin=DRAWN, spec=spec)
     page = read_page(tmp_path / "page.html")
-    for words in ("Squamous cell carcinoma", "◐ uncertain", "25 %", "75 %", "<1 %", "90 %", "62 %"):
+    for words in ("Squamous cell carcinoma", "◐ uncertain", "25 %", "75 %", "<1 %", "90 %", "80 %"):
         assert words in page.text
     shown = base64.b64decode(page.references[0].split(",", 1)[1])
     with Image.open(io.BytesIO(shown)) as image:

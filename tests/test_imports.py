@@ -19,10 +19,10 @@ import lesionlens
 
 ROOT = Path(lesionlens.__file__).parent
 
-VOCABULARY = {"quiet", "parallel", "labels", "records", "errors", "history", "files"}
+VOCABULARY = {"quiet", "parallel", "labels", "records", "verdicts", "errors", "history", "files"}
 CORE = {
-    "imaging", "quality", "views", "bundle", "confidence", "classifier", "saliency", "render",
-    "metrics", "scoring", "intervals", "prediction_table", "phantoms", "painting", "scenery",
+    "imaging", "quality", "views", "bundle", "confidence", "conformal", "classifier", "saliency",
+    "render", "metrics", "scoring", "intervals", "prediction_table", "phantoms", "painting", "scenery",
 }  # fmt: skip
 REPORTING = {"reporting", "figures", "tables", "pages"}
 

@@ -49,11 +49,15 @@ def photos(tmp_path: Path) -> Path:
 def run(
     bundle_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Run ``lesionlens predict ARGUMENTS``; gives code, out and err."""
+    """Run ``lesionlens predict ARGUMENTS``; gives code, out and err.
+
+    Images of one colour are no photos to be proud of: the gate stays open unless asked for.
+    """
     monkeypatch.setenv("LESIONLENS_MODEL", str(bundle_dir))
 
     def call(*arguments: object, verb: str = "predict") -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["lesionlens", verb, *map(str, arguments)])
+        gate = ["--no-gate"] if verb == "predict" and "--gate" not in arguments else []
+        monkeypatch.setattr(sys, "argv", ["lesionlens", verb, *gate, *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             main()
@@ -71,7 +75,7 @@ def test_the_table_shows_names_verdicts_and_that_it_is_no_diagnosis(run: Run, ph
     assert "● confident" in done.out
     assert DISCLAIMER in done.out
     assert done.err == ""
-    assert [line.split()[0] for line in done.out.splitlines() if "confident" in line] == [
+    assert [line.split()[0] for line in done.out.splitlines() if "● confident" in line] == [
         "a-red.png",
         "b-green.jpg",
         "c-blue.PNG",
@@ -87,6 +91,9 @@ def test_json_is_a_list_of_objects_with_everything(run: Run, photos: Path) -> No
         "probabilities",
         "scope",
         "verdict",
+        "prediction_set",
+        "quality",
+        "policy",
         "views",
         "elapsed_ms",
     ]
@@ -95,7 +102,61 @@ def test_json_is_a_list_of_objects_with_everything(run: Run, photos: Path) -> No
     assert list(answer["probabilities"]) == ["BCC", "SCC", "Normal"]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert answer["verdict"] == "confident"
+    assert answer["prediction_set"] == ["BCC"]
+    assert answer["policy"] == "balanced"
     assert answer["views"] == 3
+    assert set(answer["quality"]) == {"is_good", "findings", "measures"}
+    for finding in answer["quality"]["findings"]:
+        assert set(finding) == {"name", "value", "threshold", "unit", "advice"}
+
+
+def test_a_poor_photo_is_told_so_with_what_to_do_unless_asked_to_go_on(
+    run: Run, photos: Path
+) -> None:
+    red = photos / "a-red.png"
+    (answer,) = json.loads(run(red, "--gate", "--format", "json").out)
+    assert answer["verdict"] == "poor_image"
+    assert not answer["quality"]["is_good"]
+    names = [finding["name"] for finding in answer["quality"]["findings"]]
+    (row,) = csv.DictReader(io.StringIO(run(red, "--gate", "--format", "csv").out))
+    assert row["quality"].split("|") == names
+    table = run(red, "--gate").out
+    assert "✕ poor image" in table
+    assert all(finding["advice"] in table for finding in answer["quality"]["findings"])
+    (again,) = json.loads(run(red, "--format", "json").out)
+    assert again["verdict"] == "confident"
+    assert again["quality"] == answer["quality"]
+
+
+def test_a_policy_and_a_coverage_change_what_an_image_may_be(run: Run, tmp_path: Path) -> None:
+    image = tmp_path / "brownish.png"
+    Image.fromarray(tiny_model.colour(180, 90, 60)).save(image)
+    sets = [
+        json.loads(run(image, "--format", "json", *options).out)[0]["prediction_set"]
+        for options in (
+            ("--coverage", "0.5"),
+            (),
+            ("--policy", "sensitive"),
+            ("--coverage", "0.99"),
+        )
+    ]
+    assert [len(members) for members in sets] == sorted(len(members) for members in sets)
+    assert len(sets[0]) < len(sets[-1])
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--policy", "bold"), "policy 'bold': is not one of balanced, sensitive"),
+        (("--coverage", "1"), "coverage: must be above 0 and below 1"),
+    ],
+)
+def test_a_policy_or_a_coverage_that_cannot_be_is_refused(
+    run: Run, photos: Path, option: tuple[str, str], words: str
+) -> None:
+    done = run(photos, *option)
+    assert done.code == 2
+    assert words in done.err
 
 
 def test_csv_has_its_columns_and_reads_back(run: Run, photos: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,43 @@ def test_a_table_made_in_code_is_checked_too(rng):
         )
     with pytest.raises(DataError, match="no rows"):
         table.subset(np.zeros(len(table), dtype=bool))
+
+
+def test_verdicts_and_sets_come_back_from_the_file(tmp_path: Path) -> None:
+    sets = np.array([[True, True, False], [False, False, False]])
+    table = PredictionTable(
+        image_ids=("a", "b"),
+        groups=("a", "b"),
+        sources=("", ""),
+        y_true=(Label.BCC, Label.NV),
+        labels=(*IN_SCOPE, Label.NOT_SKIN),
+        joint=np.array([[0.5, 0.4, 0.05, 0.05], [0.1, 0.1, 0.1, 0.7]]),
+        verdicts=("uncertain", "out_of_scope"),
+        sets=sets,
+    )
+    table.save(tmp_path / "table.csv")
+    found = load_predictions(tmp_path / "table.csv")
+    assert found.verdicts == table.verdicts
+    assert found.sets is not None
+    assert np.array_equal(found.sets, sets)
+    assert found.subset(np.array([1])).verdicts == ("out_of_scope",)
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "words"),
+    [
+        ("verdict", "certain", "verdict of a is 'certain'; one of confident"),
+        ("verdict", "", "verdict of a is 'empty'; one of confident"),
+        ("prediction_set", "BCC|NV", "prediction_set of a names 'NV'; BCC|SCC|Normal or a part"),
+    ],
+)
+def test_a_verdict_or_a_set_that_cannot_be_is_named(
+    tmp_path: Path, column: str, text: str, words: str
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(
+        f"image_id,y_true,probability_BCC,probability_SCC,probability_Normal,{column}\n"
+        f"a,BCC,0.8,0.1,0.1,{text}\n"
+    )
+    with pytest.raises(DataError, match=re.escape(words)):
+        load_predictions(path)

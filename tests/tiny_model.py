@@ -13,7 +13,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from lesionlens.bundle import Bundle, ModelSpec, write_bundle
+from lesionlens.bundle import Bundle, ModelSpec, Policy, write_bundle
+from lesionlens.conformal import ConformalSets
 from lesionlens.labels import IN_SCOPE, OUT_OF_SCOPE, Label
 
 LABELS: tuple[Label, ...] = (*IN_SCOPE, *OUT_OF_SCOPE)
@@ -121,6 +122,10 @@ def _named(name: str, tensor: int) -> schema.TensorMapT:
     return made
 
 
+#: Sets at 90 % hold a class from a probability of 0.10 on, at 95 % from 0.05.
+SETS = ConformalSets({label: tuple(i / 100 for i in range(1, 100)) for label in IN_SCOPE})
+
+
 def spec(**changes: object) -> ModelSpec:
     """Return a ModelSpec that fits ``build()``, with ``changes``."""
     fields: dict[str, object] = {
@@ -129,9 +134,14 @@ def spec(**changes: object) -> ModelSpec:
         "labels": LABELS,
         "precision": "fp32",
         "licence": "none needed",
-        "confident_at": 0.8,
+        "conformal": {1: SETS},
+        "policies": {
+            "balanced": Policy(0.9, {1: 0.8}),
+            "sensitive": Policy(0.95, {1: 0.9}),
+        },
         "temperature": {1: 1.0, 10: 0.8},
         "views": 10,
+        "zooms": (1.0,),
     }
     return ModelSpec(**{**fields, **changes})  # type: ignore[arg-type]
 

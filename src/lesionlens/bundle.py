@@ -1,9 +1,9 @@
 """A model bundle: a folder with ``model.tflite`` and ``model.json``, checked on loading.
 
-Everything that an answer needs besides the weights (labels, input size, temperature,
-threshold) travels in ``model.json``, so that no such number is written twice. The file
-carries the SHA-256 of the model: a bundle whose two files do not belong together is
-refused rather than believed.
+Everything that an answer needs besides the weights (labels, input size, views, temperature,
+scores for prediction sets, policies) travels in ``model.json``, so that no such number is
+written twice. The file carries the SHA-256 of the model: a bundle whose two files do not belong
+together is refused rather than believed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, NoReturn, TypeGuard
+from typing import Any, NoReturn, TypeGuard, TypeVar
 
 from lesionlens import imaging
-from lesionlens.errors import BundleError, DataError
+from lesionlens.conformal import ConformalSets
+from lesionlens.errors import BundleError, DataError, LesionLensError
 from lesionlens.files import atomic_write, read_json, write_json
 from lesionlens.labels import IN_SCOPE, Label
-from lesionlens.views import MAX_VIEWS
+from lesionlens.verdicts import POLICIES
+from lesionlens.views import MAX_VIEWS, ZOOMS
 
-#: The version of ``model.json`` that this code writes, and the newest that it reads.
-FORMAT = 1
+#: The version of ``model.json`` that this code writes, and the only one that it reads: 1 had no
+#: prediction sets, policies and zooms.
+FORMAT = 2
 MODEL_FILE = "model.tflite"
 SPEC_FILE = "model.json"
 #: Environment variable that names another default bundle folder than the shipped one.
@@ -33,7 +36,21 @@ PRECISIONS: tuple[str, ...] = ("fp16", "fp32", "int8")
 #: What every metric of a bundle must say; ``value`` alone would be half the truth.
 METRIC_KEYS: tuple[str, ...] = ("value", "low", "high", "n", "method")
 
+Fitted = TypeVar("Fitted")
+
 _CURE = "export it again (lesionlens export) or reinstall lesionlens"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How cautiously answers are judged."""
+
+    coverage: float  # of prediction sets, of each class, 0..1
+    confident_at: dict[int, float]  # number of views -> joint probability, above 0
+
+    def confident_at_for(self, views: int) -> float:
+        """Return the threshold fitted for ``views``, or for the nearest number of views."""
+        return _nearest(self.confident_at, views)
 
 
 @dataclass(frozen=True)
@@ -45,9 +62,11 @@ class ModelSpec:
     labels: tuple[Label, ...]  # in the order of the logits; BCC, SCC and Normal among them
     precision: str  # one of PRECISIONS: how the weights are stored
     licence: str  # of the weights, in a phrase
-    confident_at: float  # joint probability from which an answer is called confident, above 0
+    conformal: dict[int, ConformalSets]  # number of views -> held-out scores
+    policies: dict[str, Policy]  # one for each of verdicts.POLICIES
     temperature: dict[int, float] = field(default_factory=lambda: {1: 1.0})  # number of views -> T
     views: int = 1  # how many views an answer averages unless told, 1..10
+    zooms: tuple[float, ...] = ZOOMS  # of the views, in turn
     input_px: int = imaging.INPUT_PX  # side of the square input
     resampling: str = "bilinear"  # filter of the resize
     draft_px: int = imaging.DRAFT_PX  # shortest side that a scaled JPEG decode keeps
@@ -57,8 +76,21 @@ class ModelSpec:
 
     def temperature_for(self, views: int) -> float:
         """Return the temperature fitted for ``views``, or for the nearest number of views."""
-        nearest = min(self.temperature, key=lambda fitted: (abs(fitted - views), fitted))
-        return self.temperature[nearest]
+        return _nearest(self.temperature, views)
+
+    def conformal_for(self, views: int) -> ConformalSets:
+        """Return the held-out scores for ``views``, or for the nearest number of views."""
+        return _nearest(self.conformal, views)
+
+    def policy(self, name: str) -> Policy:
+        """Return the policy called ``name``.
+
+        Raises:
+            LesionLensError: there is none; says which there are.
+        """
+        if name not in self.policies:
+            raise LesionLensError(f"policy {name!r}: is not one of {', '.join(self.policies)}")
+        return self.policies[name]
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of ``model.json``."""
@@ -72,12 +104,23 @@ class ModelSpec:
             "resampling": self.resampling,
             "draft_px": self.draft_px,
             "views": self.views,
+            "zooms": list(self.zooms),
             "temperature": {str(n): self.temperature[n] for n in sorted(self.temperature)},
-            "confident_at": self.confident_at,
+            "policies": {
+                name: {
+                    "coverage": policy.coverage,
+                    "confident_at": {str(n): p for n, p in sorted(policy.confident_at.items())},
+                }
+                for name, policy in self.policies.items()
+            },
             "licence": self.licence,
             "training": self.training,
             "metrics": self.metrics,
             "sha256": self.sha256,
+            "conformal": {
+                str(n): {label.value: list(sets.scores[label]) for label in IN_SCOPE}
+                for n, sets in sorted(self.conformal.items())
+            },
         }
 
 
@@ -182,8 +225,13 @@ def parse_spec(content: Any, name: str) -> ModelSpec:
         raise BundleError(f"{name}: format is {version!r}; a whole number is needed; {_CURE}")
     if version > FORMAT:
         raise BundleError(
-            f"{name}: is of format {version}, this lesionlens reads up to {FORMAT}: "
+            f"{name}: is of format {version}, this lesionlens reads {FORMAT}: "
             "pip install --upgrade lesionlens"
+        )
+    if version < FORMAT:
+        raise BundleError(
+            f"{name}: is of format {version}, which has no prediction sets and policies; this "
+            f"lesionlens reads {FORMAT}: export the run again (lesionlens export)"
         )
     reader = _Reader(content, name)
     spec = ModelSpec(
@@ -192,9 +240,11 @@ def parse_spec(content: Any, name: str) -> ModelSpec:
         labels=reader.labels(),
         precision=reader.text("precision"),
         licence=reader.text("licence"),
-        confident_at=reader.number("confident_at"),
+        conformal=reader.conformal(),
+        policies=reader.policies(),
         temperature=reader.temperature(),
         views=reader.whole("views"),
+        zooms=reader.zooms(),
         input_px=reader.whole("input_px"),
         resampling=reader.text("resampling"),
         draft_px=reader.whole("draft_px"),
@@ -204,8 +254,6 @@ def parse_spec(content: Any, name: str) -> ModelSpec:
     )
     if spec.precision not in PRECISIONS:
         reader.refuse("precision", f"one of {', '.join(PRECISIONS)}")
-    if spec.confident_at <= 0:
-        reader.refuse("confident_at", "a probability above 0")
     if not 1 <= spec.views <= MAX_VIEWS:
         reader.refuse("views", f"1 to {MAX_VIEWS}")
     pixel_path = {
@@ -217,6 +265,14 @@ def parse_spec(content: Any, name: str) -> ModelSpec:
         if content[key] != ours:
             reader.refuse(key, f"{ours}, as the pixel path of this lesionlens has it")
     return spec
+
+
+def _nearest(by_views: Mapping[int, Fitted], views: int) -> Fitted:
+    return by_views[min(by_views, key=lambda fitted: (abs(fitted - views), fitted))]
+
+
+def _is_views(key: Any) -> bool:
+    return isinstance(key, str) and key.isdecimal() and 1 <= int(key) <= MAX_VIEWS
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:
@@ -246,12 +302,6 @@ class _Reader:
             self.refuse(key, "a whole number")
         return value
 
-    def number(self, key: str) -> float:
-        value = self.content.get(key)
-        if not _is_number(value):
-            self.refuse(key, "a number")
-        return float(value)
-
     def table(self, key: str) -> dict[str, Any]:
         value = self.content.get(key)
         if not isinstance(value, Mapping):
@@ -269,14 +319,67 @@ class _Reader:
         return labels
 
     def temperature(self) -> dict[int, float]:
-        table = self.table("temperature")
         accepted = 'number of views to temperature above 0, e.g. {"1": 1.0},'
-        if not table or not all(
-            key.isdecimal() and 1 <= int(key) <= MAX_VIEWS and _is_number(value) and value > 0
-            for key, value in table.items()
+        return self._positive_by_views(self.content, "temperature", accepted)
+
+    def zooms(self) -> tuple[float, ...]:
+        values = self.content.get("zooms")
+        if (
+            not isinstance(values, list)
+            or not 1 <= len(values) <= MAX_VIEWS
+            or not all(_is_number(value) and 0 < value <= 1 for value in values)
+            or values[0] != 1
         ):
-            self.refuse("temperature", accepted)
-        return {int(key): float(value) for key, value in table.items()}
+            self.refuse("zooms", f"1 to {MAX_VIEWS} shares of the side above 0, the first 1,")
+        return tuple(float(value) for value in values)
+
+    def policies(self) -> dict[str, Policy]:
+        table = self.table("policies")
+        accepted = (
+            f"{' and '.join(POLICIES)}, each with a coverage within 0..1 and confident_at by "
+            "number of views,"
+        )
+        found = {}
+        for name in POLICIES:
+            values = table.get(name)
+            if not isinstance(values, Mapping):
+                self.refuse("policies", accepted)
+            coverage = values.get("coverage")
+            if not _is_number(coverage) or not 0 < coverage < 1:
+                self.refuse("policies", accepted)
+            thresholds = self._positive_by_views(values, "confident_at", accepted, of="policies")
+            found[name] = Policy(float(coverage), thresholds)
+        return found
+
+    def conformal(self) -> dict[int, ConformalSets]:
+        accepted = "number of views to held-out probabilities of BCC, SCC and Normal"
+        table = self.table("conformal")
+        if not table or not all(_is_views(key) for key in table):
+            self.refuse("conformal", accepted)
+        try:
+            return {
+                int(key): ConformalSets(
+                    {Label(name): tuple(values) for name, values in scores.items()}
+                )
+                for key, scores in table.items()
+            }
+        except (DataError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(
+                f"{self.name}: conformal scores cannot be used ({error}); {accepted} are needed; "
+                f"{_CURE}"
+            ) from error
+
+    def _positive_by_views(
+        self, content: Mapping[str, Any], key: str, accepted: str, of: str | None = None
+    ) -> dict[int, float]:
+        table = content.get(key)
+        if (
+            not isinstance(table, Mapping)
+            or not table
+            or not all(_is_views(k) and _is_number(v) and v > 0 for k, v in table.items())
+        ):
+            self.refuse(of or key, accepted)
+        return {int(views): float(value) for views, value in table.items()}
 
     def metrics(self) -> dict[str, Any]:
         table = self.table("metrics")

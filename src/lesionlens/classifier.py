@@ -17,15 +17,18 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from lesionlens.bundle import Bundle, ModelSpec, load_bundle
-from lesionlens.confidence import combine, split_scope, verdict_of
+from lesionlens.confidence import combine, judge, split_scope
+from lesionlens.conformal import check_coverage
 from lesionlens.errors import BundleError, ImageError
-from lesionlens.imaging import ImageSource, load_pixels, name_of
+from lesionlens.imaging import ImageSource, Pixels, load_pixels, name_of
+from lesionlens.labels import IN_SCOPE, Label
+from lesionlens.quality import assess
 from lesionlens.records import Prediction
 from lesionlens.runtime import Model
+from lesionlens.verdicts import DEFAULT_POLICY, POOR_IMAGE
 from lesionlens.views import check_views, make_views
 
 if TYPE_CHECKING:
-    from lesionlens.labels import Label
     from lesionlens.saliency import Explanation
 
 
@@ -40,10 +43,16 @@ class Classifier:
             it is set, else the shipped model.
         views: views to average per image, 1..10; None takes the bundle's own number.
         threads: threads that one image may use; None takes the usable cores, at most 4.
+        policy: how cautiously answers are judged, ``"balanced"`` or ``"sensitive"``
+            (docs/verdicts.md).
+        coverage: of the prediction sets, of each class, 0..1; None takes the policy's.
+        gate: whether a poor photo is told so instead of being judged by what the model says; its
+            quality is reported either way.
 
     Raises:
         BundleError: the bundle is missing, damaged, or does not fit this code.
-        LesionLensError: ``views`` or ``threads`` out of range, or no runtime is installed.
+        LesionLensError: ``views``, ``threads``, ``policy`` or ``coverage`` is not one that can
+            be had, or no runtime is installed.
     """
 
     def __init__(
@@ -52,9 +61,15 @@ class Classifier:
         *,
         views: int | None = None,
         threads: int | None = None,
+        policy: str = DEFAULT_POLICY,
+        coverage: float | None = None,
+        gate: bool = True,
     ) -> None:
         self._bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self._views = check_views(self.spec.views if views is None else views)
+        self._policy_name, self._policy = policy, self.spec.policy(policy)
+        self._coverage = check_coverage(self._policy.coverage if coverage is None else coverage)
+        self._gate = gate
         name = os.fspath(self._bundle.directory)
         self._model = Model(self._bundle.tflite, num_threads=threads, name=name)
         side = self.spec.input_px
@@ -122,10 +137,7 @@ class Classifier:
         Raises:
             ImageError: the image cannot be read or is not accepted.
         """
-        n_views = self._views if views is None else check_views(views)
-        _check_source(image)
-        rgb = load_pixels(image, size_px=self.spec.input_px).rgb
-        return self._model.run(make_views(rgb, n_views)).logits
+        return self._model.run(self._make_views(self._load(image), views)).logits
 
     def joint(self, image: ImageSource, *, views: int | None = None) -> np.ndarray:
         """Return the calibrated joint probabilities of one image over all outputs.
@@ -171,13 +183,12 @@ class Classifier:
 
         head = self._model.head()
         started = perf_counter()
-        n_views = self._views if views is None else check_views(views)
-        _check_source(image)
-        pixels = load_pixels(image, size_px=self.spec.input_px)
-        outputs = self._model.run(make_views(pixels.rgb, n_views), feature_map=True)
-        prediction = self._answer(name_of(image), outputs.logits, started)
+        pixels = self._load(image)
+        outputs = self._model.run(self._make_views(pixels, views), feature_map=True)
+        prediction = self._answer(name_of(image), pixels, outputs.logits, started)
+        spec = self.spec
         return explain_outputs(
-            outputs, head, self.spec.labels, prediction, label=label, against=against
+            outputs, head, spec.labels, prediction, label=label, against=against, zooms=spec.zooms
         )
 
     def check_explains(self) -> None:
@@ -186,18 +197,38 @@ class Classifier:
 
     def _predict_one(self, image: ImageSource, views: int | None) -> Prediction:
         started = perf_counter()
-        return self._answer(name_of(image), self.logits(image, views=views), started)
+        pixels = self._load(image)
+        logits = self._model.run(self._make_views(pixels, views)).logits
+        return self._answer(name_of(image), pixels, logits, started)
 
-    def _answer(self, name: str, logits: np.ndarray, started: float) -> Prediction:
-        joint = combine(logits, self.spec.temperature_for(len(logits)))
-        probabilities, scope = split_scope(joint, self.spec.labels)
+    def _load(self, image: ImageSource) -> Pixels:
+        _check_source(image)
+        return load_pixels(image, size_px=self.spec.input_px)
+
+    def _make_views(self, pixels: Pixels, views: int | None) -> np.ndarray:
+        return make_views(pixels.rgb, self._views if views is None else views, self.spec.zooms)
+
+    def _answer(self, name: str, pixels: Pixels, logits: np.ndarray, started: float) -> Prediction:
+        spec, n_views = self.spec, len(logits)
+        joint = combine(logits, spec.temperature_for(n_views))
+        probabilities, scope = split_scope(joint, spec.labels)
+        in_scope = joint[[spec.labels.index(label) for label in IN_SCOPE]]
+        members = spec.conformal_for(n_views).sets(in_scope, self._coverage)
+        confident_at = self._policy.confident_at_for(n_views)
+        quality = assess(pixels)
+        verdict = judge(joint[None], spec.labels, members[None], confident_at)[0]
         return Prediction(
             file=name,
             label=max(probabilities, key=probabilities.__getitem__),
             probabilities=probabilities,
             scope=scope,
-            verdict=verdict_of(joint, self.spec.labels, self.spec.confident_at),
-            views=len(logits),
+            prediction_set=tuple(
+                label for label, member in zip(IN_SCOPE, members, strict=True) if member
+            ),
+            verdict=verdict if quality.is_good or not self._gate else POOR_IMAGE,
+            quality=quality,
+            policy=self._policy_name,
+            views=n_views,
             elapsed_ms=(perf_counter() - started) * 1e3,
         )
 

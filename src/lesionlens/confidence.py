@@ -1,4 +1,4 @@
-"""From logits to calibrated probabilities, and to a verdict about them.
+"""From logits to calibrated probabilities, and to a verdict about them (docs/verdicts.md).
 
 The network has more outputs than answers: besides BCC, SCC and Normal it knows lesions
 that are none of the three. Its *joint* probabilities run over all outputs; an answer is
@@ -18,13 +18,12 @@ import numpy as np
 
 from lesionlens.errors import DataError
 from lesionlens.labels import IN_SCOPE, Label
+from lesionlens.verdicts import CONFIDENT, OUT_OF_SCOPE, UNCERTAIN
 
-#: What may be said about an answer. ``confident`` and ``uncertain`` are given today, by
-#: ``verdict_of``; ``out_of_scope`` and ``poor_image`` are reserved for the scope score and the
-#: photo-quality gate, and no answer carries them yet.
-VERDICTS: tuple[str, ...] = ("confident", "uncertain", "out_of_scope", "poor_image")
 #: A threshold that no probability reaches: no answer is called confident.
 NEVER = 1.01
+#: An answer that is not likelier than all else together is never called confident.
+LEAST_CONFIDENT = 0.5
 #: Temperatures are looked for within these bounds.
 TEMPERATURE_BOUNDS: tuple[float, float] = (0.05, 20.0)
 
@@ -142,15 +141,43 @@ def top_in_scope(joint: np.ndarray, labels: Sequence[Label]) -> tuple[np.ndarray
     return values.argmax(axis=-1), values.max(axis=-1)
 
 
-def verdict_of(joint: np.ndarray, labels: Sequence[Label], confident_at: float) -> str:
-    """Return ``confident`` or ``uncertain`` for one image.
+def judge(
+    joint: np.ndarray, labels: Sequence[Label], sets: np.ndarray, confident_at: float
+) -> list[str]:
+    """Return the verdict on each answer, its photo being good enough.
 
-    The rule: an answer is confident when the joint probability of the likeliest of the three
-    classes is at least ``confident_at``. Being joint, it is low both when the three are hard
-    to tell apart and when the image is probably none of them.
+    ``confident``: no other class than the likeliest is in the set, and the joint probability of
+    that reaches ``confident_at``. Being joint, it is low both when the three are hard to tell
+    apart and when the image is probably none of them. Else ``out_of_scope`` where the set is
+    empty: the image is unlike every class that is answered with. ``uncertain``: all else.
+
+    Args:
+        joint: (N, K), calibrated joint probabilities.
+        labels: the K labels of the outputs.
+        sets: (N, 3) bool, from ``conformal.ConformalSets.sets``.
+        confident_at: 0..1, or ``NEVER``.
+
+    Returns:
+        N of ``verdicts.VERDICTS``.
     """
     _, probability = top_in_scope(joint, labels)
-    return "confident" if float(probability) >= confident_at else "uncertain"
+    is_confident = is_unrivalled(joint, labels, sets) & (probability >= confident_at)
+    return [
+        CONFIDENT if confident else UNCERTAIN if members.any() else OUT_OF_SCOPE
+        for confident, members in zip(is_confident, sets, strict=True)
+    ]
+
+
+def is_unrivalled(joint: np.ndarray, labels: Sequence[Label], sets: np.ndarray) -> np.ndarray:
+    """Return whether no class but the likeliest of the three is in each set, (N,) bool.
+
+    The likeliest itself may be missing from it: of an easy class 90 % sets leave out the lowest
+    tenth, however sure the model is of that.
+    """
+    index, _ = top_in_scope(joint, labels)
+    others = sets.copy()
+    others[np.arange(len(sets)), index] = False
+    return np.logical_not(others.any(axis=1))
 
 
 def choose_confident_at(
@@ -158,34 +185,39 @@ def choose_confident_at(
     labels: Sequence[Label],
     y_true: Sequence[Label],
     *,
+    sets: np.ndarray,
     precision: float = 0.9,
 ) -> float:
-    """Choose the threshold for ``verdict_of`` on held-out data.
+    """Choose the threshold for ``judge`` on held-out data.
 
     Args:
         joint: (N, K), calibrated joint probabilities of images the model was not trained on,
             out-of-scope lesions included in the share that is expected in use.
         labels: the K labels of the outputs.
         y_true: the N true labels; one out of scope makes any confident answer wrong.
+        sets: (N, 3) bool, the prediction sets; only an unrivalled answer may be confident.
         precision: the share of confident answers that must be right, 0..1.
 
     Returns:
-        The smallest observed probability at which at least that share of the answers at or
-        above it is right; ``NEVER`` where there is none.
+        The smallest observed probability, not below ``LEAST_CONFIDENT``, at which at least that
+        share of the confident answers at or above it is right; ``NEVER`` where there is none.
 
     Raises:
         DataError: shapes that do not match, or no rows.
     """
     values = np.asarray(joint, dtype=np.float64)
-    if values.ndim != 2 or len(values) != len(y_true) or not len(values):
+    shape = (len(y_true), len(IN_SCOPE))
+    if values.ndim != 2 or len(values) != len(y_true) or sets.shape != shape or not len(values):
         raise DataError(
-            f"confident_at: needs joint probabilities (N, {len(labels)}) and N labels, "
-            f"got {values.shape} and {len(y_true)}"
+            f"confident_at: needs joint probabilities (N, {len(labels)}), N labels and N sets, "
+            f"got {values.shape}, {len(y_true)} and {sets.shape}"
         )
     index, score = top_in_scope(values, labels)
     right = np.array(
         [IN_SCOPE[i] == truth for i, truth in zip(index, y_true, strict=True)], dtype=np.float64
     )
+    eligible = is_unrivalled(values, labels, sets) & (score >= LEAST_CONFIDENT)
+    score, right = score[eligible], right[eligible]
     order = np.argsort(-score, kind="stable")
     score, right = score[order], right[order]
     share = np.cumsum(right) / np.arange(1, len(right) + 1)

@@ -20,11 +20,13 @@ import numpy as np
 from lesionlens.errors import DataError
 from lesionlens.files import read_csv, write_csv
 from lesionlens.labels import IN_SCOPE, Label, from_folder
+from lesionlens.verdicts import VERDICTS
 
 #: A row of probabilities may miss 1 by this much (rounding on the way through text).
 SUM_TOLERANCE = 1e-3
 
 _PREFIX = "probability_"
+_VERDICT, _SET, _SET_SEPARATOR = "verdict", "prediction_set", "|"
 _ACCEPTED_LABELS = ", ".join(label.value for label in Label)
 
 
@@ -35,7 +37,7 @@ class PredictionTable:
     Raises:
         DataError: no rows, lengths that differ, an image twice, a label twice, an in-scope
             label without a column, or probabilities that are not finite, not within 0..1 or
-            do not sum to 1 within ``SUM_TOLERANCE``.
+            do not sum to 1 within ``SUM_TOLERANCE``; a verdict that is none.
     """
 
     image_ids: tuple[str, ...]  # N, unique
@@ -45,6 +47,8 @@ class PredictionTable:
     labels: tuple[Label, ...]  # K outputs of the model, in its order
     joint: np.ndarray  # (N, K) float64, probability of each output; rows sum to 1
     remarks: tuple[str, ...] = ()  # what a reader of the numbers must know about the rows
+    verdicts: tuple[str, ...] = ()  # N of verdicts.VERDICTS, or none where nobody judged
+    sets: np.ndarray | None = None  # (N, 3) bool: prediction sets, in the order of IN_SCOPE
 
     def __post_init__(self) -> None:
         """Check the rows and make each sum to 1 exactly."""
@@ -79,6 +83,20 @@ class PredictionTable:
         joint /= total[:, np.newaxis]
         joint.flags.writeable = False
         object.__setattr__(self, "joint", joint)
+        if self.verdicts and len(self.verdicts) != n_rows:
+            raise DataError(f"{n_rows} images do not go with {len(self.verdicts)} verdicts")
+        for image_id, verdict in zip(self.image_ids, self.verdicts, strict=False):
+            if verdict not in VERDICTS:
+                raise DataError(
+                    f"verdict of {image_id} is {verdict or 'empty'!r}; one of "
+                    f"{', '.join(VERDICTS)} is needed"
+                )
+        if self.sets is not None:
+            sets = np.array(self.sets, dtype=bool)
+            if sets.shape != (n_rows, len(IN_SCOPE)):
+                raise DataError(f"{n_rows} images do not go with sets of shape {sets.shape}")
+            sets.flags.writeable = False
+            object.__setattr__(self, "sets", sets)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -124,24 +142,34 @@ class PredictionTable:
             labels=self.labels,
             joint=self.joint[rows],
             remarks=self.remarks,
+            verdicts=tuple(self.verdicts[row] for row in rows) if self.verdicts else (),
+            sets=None if self.sets is None else self.sets[rows],
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as CSV, probabilities with six significant digits."""
         names = [_PREFIX + label.value for label in self.labels]
-        rows = (
-            {
+
+        def record(row: int) -> dict[str, str]:
+            found = {
                 "image_id": self.image_ids[row],
                 "group_id": self.groups[row],
                 "source": self.sources[row],
                 "y_true": self.y_true[row].value,
-                **{
-                    name: f"{value:.6g}" for name, value in zip(names, self.joint[row], strict=True)
-                },
             }
-            for row in range(len(self))
-        )
-        write_csv(path, ["image_id", "group_id", "source", "y_true", *names], rows)
+            values = zip(names, self.joint[row], strict=True)
+            found |= {name: f"{value:.6g}" for name, value in values}
+            if self.verdicts:
+                found[_VERDICT] = self.verdicts[row]
+            if self.sets is not None:
+                members = zip(IN_SCOPE, self.sets[row], strict=True)
+                found[_SET] = _SET_SEPARATOR.join(label for label, member in members if member)
+            return found
+
+        columns = ["image_id", "group_id", "source", "y_true", *names]
+        columns += [_VERDICT] if self.verdicts else []
+        columns += [_SET] if self.sets is not None else []
+        write_csv(path, columns, (record(row) for row in range(len(self))))
 
 
 def load_predictions(
@@ -192,6 +220,8 @@ def load_predictions(
             labels=tuple(labels),
             joint=joint,
             remarks=remarks,
+            verdicts=tuple(row[_VERDICT] for row in rows) if _VERDICT in columns else (),
+            sets=np.array([_members(path, row) for row in rows]) if _SET in columns else None,
         )
     except DataError as error:
         if str(error).startswith(f"{blamed}: "):
@@ -253,6 +283,17 @@ def _probabilities(
             )
         values.append(value)
     return values
+
+
+def _members(path: str | os.PathLike[str], row: Mapping[str, str]) -> list[bool]:
+    names = [name for name in row[_SET].split(_SET_SEPARATOR) if name]
+    unknown = [name for name in names if name not in list(IN_SCOPE)]
+    if unknown:
+        raise DataError(
+            f"{path}: {_SET} of {row.get('image_id') or row.get('file')} names {unknown[0]!r}; "
+            f"{_SET_SEPARATOR.join(IN_SCOPE)} or a part of it is needed"
+        )
+    return [label.value in names for label in IN_SCOPE]
 
 
 def _true_label(path: str | os.PathLike[str], row: Mapping[str, str]) -> Label:

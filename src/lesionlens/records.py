@@ -61,7 +61,10 @@ class Prediction:
     label: Label  # the likeliest of the three classes
     probabilities: dict[Label, float]  # BCC, SCC, Normal, calibrated; sum to 1, given it is one
     scope: float | None  # probability in 0..1 that it is one of the three; None: model cannot say
-    verdict: str  # one of lesionlens.confidence.VERDICTS
+    prediction_set: tuple[Label, ...]  # which of the three it may be; empty: like none of them
+    verdict: str  # one of lesionlens.verdicts.VERDICTS
+    quality: Quality  # of the photo
+    policy: str  # one of lesionlens.verdicts.POLICIES
     views: int  # how many deterministic views were averaged
     elapsed_ms: float  # decoding, views and model together
 

@@ -61,9 +61,7 @@ def view_plan(n: int, zooms: Sequence[float] = ZOOMS) -> list[tuple[int, float]]
 
     The numbers of symmetries and of zooms have no common divisor, so that no view repeats.
     """
-    return [
-        (index % N_SYMMETRIES, zooms[index % len(zooms)]) for index in range(check_views(n))
-    ]
+    return [(index % N_SYMMETRIES, zooms[index % len(zooms)]) for index in range(check_views(n))]
 
 
 def make_views(rgb: np.ndarray, n: int, zooms: Sequence[float] = ZOOMS) -> np.ndarray:

@@ -25,12 +25,15 @@ from lesionlens.cli.writers import (
     VERDICT_SIGNS,
     Answer,
     Failure,
+    finding_words,
     percent,
+    set_words,
     verdict_words,
 )
 from lesionlens.imaging import load_picture
 from lesionlens.labels import FULL_NAMES, IN_SCOPE
 from lesionlens.records import Prediction
+from lesionlens.verdicts import DEFAULT_POLICY
 
 #: Longest side in pixels of a picture on the page.
 _SHOWN_PX = 640
@@ -170,7 +173,7 @@ def write_page(
         facts="".join(f"<li>{html.escape(fact)}</li>" for fact in facts),
         note=note,
         cards="\n".join(cards),
-        rule=_rule(spec.confident_at),
+        rule=_rule(spec),
         steps=steps,
         disclaimer=html.escape(DISCLAIMER),
         licence=html.escape(spec.licence),
@@ -199,6 +202,10 @@ def _card(sample: Sample, answer: Answer) -> str:
     )
     if answer.scope is not None:
         bars += _bar("one of the three", answer.scope, "scope")
+    wrong = "".join(
+        f"<p>{html.escape(f'{finding_words(finding)} {finding.advice}')}</p>"
+        for finding in answer.quality.findings
+    )
     return (
         f'<article class="card {html.escape(answer.verdict)}">'
         f'<img alt="{caption}" title="{name}" width="{picture.width}" height="{picture.height}" '
@@ -206,17 +213,25 @@ def _card(sample: Sample, answer: Answer) -> str:
         f'<div class="words"><p class="caption">{caption}</p>'
         f"<h2>{html.escape(FULL_NAMES[answer.label])} "
         f'<span class="verdict {html.escape(answer.verdict)}">{verdict}</span>'
-        f'</h2><dl>{bars}</dl><p class="file">{name}</p></div></article>'
+        f"</h2><dl>{bars}</dl><p>May be: {html.escape(set_words(answer))}</p>{wrong}"
+        f'<p class="file">{name}</p></div></article>'
     )
 
 
-def _rule(confident_at: float) -> str:
+def _rule(spec: ModelSpec) -> str:
+    policy = spec.policy(DEFAULT_POLICY)
+    confident_at = policy.confident_at_for(spec.views)
     if confident_at > 1:
-        return "This model calls no answer confident: do not rely on any of them."
+        confident = "This model calls no answer confident."
+    else:
+        confident = (
+            "<b>● confident</b>: nothing else comes into question, and the likeliest class and "
+            f"“one of the three” multiply to at least {percent(confident_at)}."
+        )
     return (
-        "The answer is <b>● confident</b> when the likeliest class and “one of the three” multiply "
-        f"to at least {percent(confident_at)}, else <b>◐ uncertain</b>, which means: do not rely "
-        "on it."
+        f"{confident} <b>◐ uncertain</b>: do not rely on it. <b>○ out of scope</b>: less like each "
+        f"of the three than {percent(policy.coverage)} of its images; it may still be a disease. "
+        "<b>✕ poor image</b>: take another one."
     )
 
 

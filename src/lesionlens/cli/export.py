@@ -64,9 +64,11 @@ def export_run(
         labels=config.labels,
         precision=precision,
         licence=licence,
-        confident_at=calibration.confident_at,
+        conformal=calibration.conformal,
+        policies=calibration.policies,
         temperature=calibration.temperature,
         views=config.views,
+        zooms=config.zooms,
         training={
             **summary,
             "calibrated_on": calibration.fitted_on,

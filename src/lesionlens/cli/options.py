@@ -24,3 +24,11 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        help="How cautiously to judge: `balanced` (90 % of the images of a class keep it in "
+        "their prediction set) or `sensitive` (95 %: fewer cancers are sent away as out of scope, "
+        "more of everything else is called uncertain).",
+    ),
+]

@@ -12,11 +12,12 @@ import typer
 
 from lesionlens.cli import console
 from lesionlens.cli.inputs import STDIN, find_images, read_stdin
-from lesionlens.cli.options import ModelOption
+from lesionlens.cli.options import ModelOption, PolicyOption
 from lesionlens.cli.writers import Answer, Failure, Format, make_writer
 from lesionlens.errors import ImageError, LesionLensError
 from lesionlens.files import atomic_write
 from lesionlens.parallel import map_ahead
+from lesionlens.verdicts import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from lesionlens.classifier import Classifier
@@ -63,6 +64,22 @@ def predict(
         ),
     ] = None,
     model: ModelOption = None,
+    policy: PolicyOption = DEFAULT_POLICY,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the images of each class that are to keep it in their prediction set, "
+            "such as 0.9; without it the policy's.",
+            show_default=False,
+        ),
+    ] = None,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            help="Refuse photos that are too blurred, dark, small... to be judged; --no-gate "
+            "judges them anyway and still says what is wrong with them."
+        ),
+    ] = True,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Cores to use; up to 4 without it.", show_default=False),
@@ -73,10 +90,11 @@ def predict(
 ) -> None:
     """Answer BCC, SCC or healthy skin for dermoscopic images, on this machine alone.
 
-    Probabilities are calibrated and hold given that the image shows one of the three; "one of
-    the three" (scope) is the probability that it does. An answer is *confident* when both
-    together reach the model's threshold, else *uncertain*. Images that cannot be read are
-    named on stderr and make the exit code 1; the others are answered all the same.
+    Probabilities are calibrated and hold given that the image shows one of the three; "in scope"
+    is the probability that it does, "may be" the prediction set. The verdict is *poor image*
+    (take another one), *out of scope* (like none of the three), *confident*, or *uncertain*:
+    do not rely on it. Images that cannot be read are named on stderr and make the exit code 1;
+    the others are answered all the same.
 
     **Not a diagnosis.**
 
@@ -87,6 +105,8 @@ def predict(
         lesionlens predict photos/ --recursive -o answers.csv
 
         lesionlens predict "photos/*.png" --format json --views 1
+
+        lesionlens predict photos/ --policy sensitive
 
         curl -s https://example.org/lesion.jpg | lesionlens predict - --format jsonl
     """
@@ -100,7 +120,14 @@ def predict(
     threads = threads or default_threads()
     # Many images: one per core, side by side. One image: all cores on it.
     workers = min(threads, len(files))
-    classifier = Classifier(model, views=views, threads=max(1, threads // workers))
+    classifier = Classifier(
+        model,
+        views=views,
+        threads=max(1, threads // workers),
+        policy=policy,
+        coverage=coverage,
+        gate=gate,
+    )
     talk = console.stderr()
     n_failed = 0
     # Rows that run over a terminal and a bar at its foot would get in each other's way.

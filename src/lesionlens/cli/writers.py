@@ -10,18 +10,19 @@ import csv
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import IO, Any, Protocol
 
 from lesionlens.labels import FULL_NAMES, IN_SCOPE
-from lesionlens.records import Prediction
+from lesionlens.records import Finding, Prediction
 
 #: Stands under every table.
 DISCLAIMER = "Decision support for research and education. Not a diagnosis."
 
-#: Explains the column of that name.
+#: Explains the columns of those names.
 SCOPE_LEGEND = "In scope: how probable it is that the image shows one of the three at all."
+SET_LEGEND = "May be: what it may be, by the policy's share of images that keep their class."
 
 COLUMNS: tuple[str, ...] = (
     "file",
@@ -29,6 +30,9 @@ COLUMNS: tuple[str, ...] = (
     "verdict",
     *(f"probability_{label}" for label in IN_SCOPE),
     "scope",
+    "prediction_set",
+    "quality",
+    "policy",
     "views",
     "elapsed_ms",
     "error",
@@ -100,6 +104,13 @@ def as_record(answer: Answer) -> dict[str, Any]:
         "probabilities": {label.value: answer.probabilities[label] for label in IN_SCOPE},
         "scope": answer.scope,
         "verdict": answer.verdict,
+        "prediction_set": [label.value for label in answer.prediction_set],
+        "quality": {
+            "is_good": answer.quality.is_good,
+            "findings": [asdict(finding) for finding in answer.quality.findings],
+            "measures": answer.quality.measures,
+        },
+        "policy": answer.policy,
         "views": answer.views,
         "elapsed_ms": round(answer.elapsed_ms, 3),
     }
@@ -149,6 +160,9 @@ class CsvWriter:
         row = as_record(answer)
         for label, probability in row.pop("probabilities", {}).items():
             row[f"probability_{label}"] = probability
+        if isinstance(answer, Prediction):
+            row["prediction_set"] = "|".join(answer.prediction_set)
+            row["quality"] = "|".join(finding.name for finding in answer.quality.findings)
         self._rows.writerow(row)
         self._stream.flush()
 
@@ -187,6 +201,7 @@ class TableWriter:
         has_scope = any(answer.scope is not None for answer in self._answers)
         if has_scope:
             table.add_column("In scope", justify="right", no_wrap=True)
+        table.add_column("May be", no_wrap=True)
         table.add_column("Verdict", no_wrap=True)
         for answer, name in zip(self._answers, names, strict=True):
             symbol, colour = VERDICT_SIGNS.get(answer.verdict, ("?", ""))
@@ -198,6 +213,7 @@ class TableWriter:
                 cells.append(Text(percent(answer.probabilities[label]), style=style))
             if has_scope:
                 cells.append(Text("–" if answer.scope is None else percent(answer.scope)))
+            cells.append(Text(set_words(answer)))
             cells.append(Text(f"{symbol} {verdict_words(answer)}", style=colour))
             table.add_row(*cells)
         console = Console(file=self._stream, highlight=False)
@@ -212,6 +228,11 @@ class TableWriter:
         console.print(table)
         if has_scope:
             console.print(SCOPE_LEGEND, style="dim")
+        console.print(SET_LEGEND, style="dim")
+        for answer, name in zip(self._answers, names, strict=True):
+            for finding in answer.quality.findings:
+                words = f"{name}: {finding_words(finding)} {finding.advice}"
+                console.print(Text(words, style="red"), soft_wrap=True)
         console.print(DISCLAIMER, style="dim")
 
 
@@ -219,6 +240,17 @@ def _common_folder(files: Sequence[str]) -> str:
     """Return the folder that all of several files lie in, or nothing worth naming."""
     parents = {os.path.dirname(file) for file in files}
     return parents.pop() if len(files) > 1 and len(parents) == 1 else ""
+
+
+def set_words(answer: Prediction) -> str:
+    """Return a prediction set as people read it."""
+    return " or ".join(answer.prediction_set) or "none"
+
+
+def finding_words(finding: Finding) -> str:
+    """Return what is wrong with a photo: its name, what was measured, and the threshold."""
+    name = finding.name.replace("_", " ")
+    return f"{name} ({finding.value:.3g}, threshold {finding.threshold:.3g} {finding.unit})."
 
 
 def verdict_words(answer: Prediction) -> str:

@@ -147,7 +147,9 @@ def load_archive(root: Path, *, normals: Path | None = None) -> Archive:
     known = {frame.image_id for frame in frames}
     for image_id, path in _image_files(root / NONSKIN).items():
         if image_id in by_id or image_id in known:
-            raise DataError(f"{path}: {image_id} is also in {metadata}; every image needs its own id")
+            raise DataError(
+                f"{path}: {image_id} is also in {metadata}; every image needs its own id"
+            )
         frames.append(Frame(image_id, path, Label.NOT_SKIN, source=NONSKIN))
 
     archive = Archive(root=root, frames=tuple(frames), unmapped=tuple(unmapped))

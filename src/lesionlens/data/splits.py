@@ -161,7 +161,9 @@ def make_splits(
     part_of_group |= _deal(table, shares, set(part_of_group), rng)
     part_of = {table.names[group]: part for group, part in part_of_group.items()}
     # Dealt apart: whoever adds photos of other things keeps the parts of his lesions.
-    apart = _GroupTable([frame for frame in photos if groups[frame.image_id] not in part_of], groups)
+    apart = _GroupTable(
+        [frame for frame in photos if groups[frame.image_id] not in part_of], groups
+    )
     part_of |= {apart.names[g]: part for g, part in _deal(apart, shares, set(), rng).items()}
 
     members: dict[str, list[str]] = {part: [] for part in shares}

@@ -15,7 +15,7 @@ import numpy as np
 
 from lesionlens.imaging import INPUT_PX
 
-_WORDS = "the quick brown fox jumps over a lazy dog 0123456789 invoice page total street".split()
+_WORDS = ("the quick", "brown fox", "jumps over", "a lazy dog", "0123456789", "total", "street")
 
 
 def make_decoy(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -124,9 +124,11 @@ def _shapes(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         elif kind == 2:
             cv2.circle(picture, start, int(rng.integers(4, 70)), colour, -1, cv2.LINE_AA)
         else:
-            words = " ".join(rng.choice(_WORDS, 4))
+            words = " ".join(rng.choice(_WORDS, 2))
             size = float(rng.uniform(0.3, 1.4))
-            cv2.putText(picture, words, start, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+            cv2.putText(
+                picture, words, start, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA
+            )
     if rng.random() < 0.5:
         picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.5, 3)))
     return picture

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lesionlens.confidence import softmax
 from lesionlens.data.prepare import Cache
 from lesionlens.data.splits import Splits, check_splits, make_splits
 from lesionlens.errors import TrainingError
@@ -26,12 +25,13 @@ from lesionlens.labels import Label
 from lesionlens.prediction_table import PredictionTable
 from lesionlens.records import Frame
 from lesionlens.runtime import Model, usable_cores
-from lesionlens.train.calibration import Calibration, calibrate
+from lesionlens.train.calibration import Judged, calibrate
 from lesionlens.train.config import TrainConfig
 from lesionlens.train.curves import draw_curves
 from lesionlens.train.export import convert, spread
 from lesionlens.train.inputs import Examples, release_pages, select_examples
 from lesionlens.train.stages import EpochLog, load_best, read_log, train_network
+from lesionlens.verdicts import DEFAULT_POLICY
 from lesionlens.views import make_views
 
 if TYPE_CHECKING:
@@ -39,11 +39,19 @@ if TYPE_CHECKING:
 
 #: Files of a run's folder, beside those of stages.py.
 CALIBRATION, CURVES, LOGITS, RUN = "calibration.json", "curves.png", "logits.npz", "run.json"
+MODEL = "model.tflite"  # float32, of a model whose answers are judged
 PREDICTIONS_VALIDATION = "predictions-validation.csv"
 PREDICTIONS_TEST = "predictions-test.csv"
 PREDICTIONS_OUT_OF_FOLD = "predictions-out-of-fold.csv"
+#: The same answers, judged by each policy.
+OUT_OF_FOLD_TABLES = {
+    DEFAULT_POLICY: PREDICTIONS_OUT_OF_FOLD,
+    "sensitive": "predictions-out-of-fold-sensitive.csv",
+}
 FINAL = "final"
 
+#: Numbers of views that temperatures, scores and thresholds are fitted for, beside the preset's.
+FITTED_VIEWS = (1, 5)
 #: Images of one class that an epoch is judged on, at most.
 VALIDATION_PER_CLASS = 100
 _RELEASED_AFTER = 1000  # images read, 150 MB
@@ -211,13 +219,16 @@ def _some_of_each(image_ids: Sequence[str], material: Material) -> list[str]:
     return [i for ids in by_label.values() for i in spread(ids, VALIDATION_PER_CLASS)]
 
 
-def _view_logits(
-    model: Model, images: np.ndarray, rows: np.ndarray, views: int
+def view_logits(
+    model: Model, images: np.ndarray, rows: np.ndarray, config: TrainConfig
 ) -> dict[int, np.ndarray]:
-    """Return the logits (N, K) of one view and of the mean over ``views`` views."""
+    """Return, by number of views, the mean of their logits, (N, K).
+
+    For ``FITTED_VIEWS`` and ``config.views``, as far as the latter goes.
+    """
 
     def of_row(row: int) -> np.ndarray:
-        return model.run(make_views(images[row], views)).logits
+        return model.run(make_views(images[row], config.views, config.zooms)).logits
 
     logits: list[np.ndarray] = []
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -225,7 +236,8 @@ def _view_logits(
             logits += pool.map(of_row, rows[start : start + _RELEASED_AFTER])
             release_pages(images)
     stacked = np.stack(logits)
-    return {1: stacked[:, 0], views: stacked.mean(axis=1)}
+    numbers = sorted({n for n in (*FITTED_VIEWS, config.views) if n <= config.views})
+    return {n: stacked[:, :n].mean(axis=1) for n in numbers}
 
 
 def _score(
@@ -243,11 +255,13 @@ def _score(
     # By the runtime that answers later, four times as fast as TensorFlow: float32 logits within
     # 1e-5 of Keras' (export.py holds it to that).
     content = convert(load_best(directory), "fp32")
+    with atomic_write(directory / MODEL, "wb") as file:
+        file.write(content)
     model = Model(content, num_threads=1, name=str(directory))
     # Other lesions are scored even where the model has no output for them.
     validation_frames, test_frames = material.usable(validation), material.usable(test)
     validation_logits, test_logits = (
-        _view_logits(model, images, material.rows(frames), config.views)
+        view_logits(model, images, material.rows(frames), config)
         for frames in (validation_frames, test_frames)
     )
     calibration = calibrate(
@@ -263,39 +277,56 @@ def _score(
         (PREDICTIONS_VALIDATION, validation_logits, validation_frames),
         (PREDICTIONS_TEST, test_logits, test_frames),
     ):
-        joint = softmax(logits[config.views] / calibration.temperature[config.views])
-        _table(joint, frames, material, config.labels).save(directory / name)
+        judged = calibration.judge(
+            logits[config.views], config.labels, views=config.views, policy=DEFAULT_POLICY
+        )
+        _table(judged, frames, material, config.labels).save(directory / name)
     return path
 
 
 def _pool(
     config: TrainConfig, material: Material, folders: Sequence[Path], directory: Path
 ) -> Path:
-    """Join the folds' test tables, and calibrate for the final model on all their logits.
+    """Join the folds' answers, and calibrate for the final model on all of them.
 
-    In the table each fold keeps the temperature fitted on its own validation part, so that
-    no figure is of images that anything was fitted to.
+    Each fold is judged by what was fitted on the other folds, so that no figure is of images
+    that anything was fitted to.
     """
-    joints, frames = [], []
-    logits: dict[int, list[np.ndarray]] = {1: [], config.views: []}
+    folds: list[tuple[list[Frame], dict[int, np.ndarray]]] = []
     for folder in folders:
-        temperature = Calibration.load(folder / CALIBRATION).temperature
         with np.load(folder / LOGITS) as arrays:
-            frames += [material.frames[str(name)] for name in arrays["test_ids"]]
-            for views, parts in logits.items():
-                parts.append(arrays[f"test_{views}"])
-            joints.append(softmax(arrays[f"test_{config.views}"] / temperature[config.views]))
-    table = _table(np.concatenate(joints), frames, material, config.labels)
-    table.save(directory / PREDICTIONS_OUT_OF_FOLD)
-    pooled = {views: np.concatenate(parts) for views, parts in logits.items()}
-    calibrate(pooled, frames, config.labels, "out-of-fold predictions of all folds").save(
+            frames = [material.frames[str(name)] for name in arrays["test_ids"]]
+            prefix = "test_"
+            names = [name for name in arrays if name.startswith(prefix) and name != "test_ids"]
+            folds.append((frames, {int(name.removeprefix(prefix)): arrays[name] for name in names}))
+
+    def pooled(chosen: Sequence[int]) -> tuple[dict[int, np.ndarray], list[Frame]]:
+        logits = {n: np.concatenate([folds[k][1][n] for k in chosen]) for n in folds[0][1]}
+        return logits, [frame for k in chosen for frame in folds[k][0]]
+
+    everyone = range(len(folds))
+    for policy, name in OUT_OF_FOLD_TABLES.items():
+        parts = []
+        for k in everyone:
+            others = calibrate(
+                *pooled([i for i in everyone if i != k]), config.labels, "the other folds"
+            )
+            logits = folds[k][1][config.views]
+            parts.append(others.judge(logits, config.labels, views=config.views, policy=policy))
+        judged = Judged(
+            np.concatenate([part.joint for part in parts]),
+            np.concatenate([part.sets for part in parts]),
+            [verdict for part in parts for verdict in part.verdicts],
+        )
+        _table(judged, pooled(everyone)[1], material, config.labels).save(directory / name)
+    calibrate(*pooled(everyone), config.labels, "out-of-fold predictions of all folds").save(
         directory / CALIBRATION
     )
     return directory / PREDICTIONS_OUT_OF_FOLD
 
 
 def _table(
-    joint: np.ndarray, frames: Sequence[Frame], material: Material, labels: Sequence[Label]
+    judged: Judged, frames: Sequence[Frame], material: Material, labels: Sequence[Label]
 ) -> PredictionTable:
     return PredictionTable(
         image_ids=tuple(frame.image_id for frame in frames),
@@ -303,7 +334,9 @@ def _table(
         sources=tuple(frame.source for frame in frames),
         y_true=tuple(frame.label for frame in frames),
         labels=tuple(labels),
-        joint=joint,
+        joint=judged.joint,
+        verdicts=tuple(judged.verdicts),
+        sets=judged.sets,
     )
 
 
