@@ -21,6 +21,7 @@ from lesionlens.verdicts import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from lesionlens.classifier import Classifier
+    from lesionlens.cli.explaining import Pictures
 
 #: From this many images on, progress is shown.
 _MANY = 20
@@ -80,6 +81,15 @@ def predict(
             "judges them anyway and still says what is wrong with them."
         ),
     ] = True,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a picture an image to this folder, <name>-<label>.png: the photo, and "
+            "where in it the model found evidence for its answer.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Cores to use; up to 4 without it.", show_default=False),
@@ -108,6 +118,8 @@ def predict(
 
         lesionlens predict photos/ --policy sensitive
 
+        lesionlens predict lesion.jpg --explain pictures
+
         curl -s https://example.org/lesion.jpg | lesionlens predict - --format jsonl
     """
     form = form or _format_of(output)
@@ -128,6 +140,7 @@ def predict(
         coverage=coverage,
         gate=gate,
     )
+    pictures = _make_pictures(explain, files, classifier)
     talk = console.stderr()
     n_failed = 0
     # Rows that run over a terminal and a bar at its foot would get in each other's way.
@@ -138,10 +151,10 @@ def predict(
         else nullcontext(lambda n=1: None)
     )
     with _open_output(output) as stream:
-        writer = make_writer(form, stream)
+        writer = make_writer(form, stream, has_pictures=explain is not None)
         with bar as advance:
-            for _, answer in map_ahead(
-                lambda file: _answer(classifier, file, stdin),
+            for _, (answer, picture) in map_ahead(
+                lambda file: _answer(classifier, file, stdin, pictures),
                 files,
                 workers=workers,
                 ahead=4 * workers,
@@ -149,12 +162,14 @@ def predict(
                 if isinstance(answer, Failure):
                     n_failed += 1
                     talk.print(f"lesionlens: {answer.error}", markup=False, soft_wrap=True)
-                writer.write(answer)
+                writer.write(answer, picture)
                 advance()
         writer.close()
         stream.flush()
     if output != "-":
         talk.print(f"{output}: {len(files) - n_failed:,} answered", markup=False, soft_wrap=True)
+    if explain is not None:
+        talk.print(f"{explain}: {len(files) - n_failed:,} explained", markup=False, soft_wrap=True)
     if n_failed:
         if len(files) > 1:
             talk.print(f"lesionlens: {n_failed:,} of {len(files):,} images could not be answered")
@@ -174,9 +189,25 @@ def _open_output(output: str) -> AbstractContextManager[IO[str]]:
     return atomic_write(output)
 
 
-def _answer(classifier: Classifier, file: str, stdin: bytes | None) -> Answer:
+def _make_pictures(
+    directory: Path | None, files: list[str], classifier: Classifier
+) -> Pictures | None:
+    if directory is None:
+        return None
+    from lesionlens.cli.explaining import Pictures
+
+    classifier.check_explains()
+    return Pictures(directory, files)
+
+
+def _answer(
+    classifier: Classifier, file: str, stdin: bytes | None, pictures: Pictures | None
+) -> tuple[Answer, str]:
+    """Return the answer and the path of the picture that explains it, if one was asked for."""
     source = stdin if file == STDIN and stdin is not None else file
     try:
-        return replace(classifier.predict(source), file=file)
+        if pictures is not None:
+            return pictures.explain(classifier, file, source)
+        return replace(classifier.predict(source), file=file), ""
     except ImageError as error:
-        return Failure(file, str(error))
+        return Failure(file, str(error)), ""

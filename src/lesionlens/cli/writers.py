@@ -75,27 +75,34 @@ class Format(StrEnum):
 class Writer(Protocol):
     """Takes answers one by one."""
 
-    def write(self, answer: Answer) -> None:
-        """Take the next answer."""
+    def write(self, answer: Answer, picture: str = "") -> None:
+        """Take the next answer, and the path of the picture that explains it, if there is one."""
 
     def close(self) -> None:
         """Write what is still to be written; the stream stays open."""
 
 
-def make_writer(form: Format, stream: IO[str]) -> Writer:
-    """Return the writer of a format that writes to ``stream``."""
+def make_writer(form: Format, stream: IO[str], *, has_pictures: bool = False) -> Writer:
+    """Return the writer of a format that writes to ``stream``.
+
+    ``has_pictures`` gives CSV the column ``explanation``; the others need not know beforehand.
+    """
+    if form is Format.CSV:
+        return CsvWriter(stream, has_pictures=has_pictures)
     writers: dict[Format, type[Any]] = {
         Format.TABLE: TableWriter,
         Format.JSON: JsonWriter,
-        Format.CSV: CsvWriter,
         Format.JSONL: JsonLinesWriter,
     }
     writer: Writer = writers[form](stream)
     return writer
 
 
-def as_record(answer: Answer) -> dict[str, Any]:
-    """Return an answer as JSON has it; probabilities unrounded, milliseconds to 0.001."""
+def as_record(answer: Answer, picture: str = "") -> dict[str, Any]:
+    """Return an answer as JSON has it; probabilities unrounded, milliseconds to 0.001.
+
+    ``explanation`` is the path of its picture, there only where there is one.
+    """
     if isinstance(answer, Failure):
         return {"file": answer.file, "error": answer.error}
     return {
@@ -113,6 +120,7 @@ def as_record(answer: Answer) -> dict[str, Any]:
         "policy": answer.policy,
         "views": answer.views,
         "elapsed_ms": round(answer.elapsed_ms, 3),
+        **({"explanation": picture} if picture else {}),
     }
 
 
@@ -123,9 +131,9 @@ class JsonWriter:
         self._stream = stream
         self._records: list[dict[str, Any]] = []
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Answer, picture: str = "") -> None:
         """Keep the answer for the list."""
-        self._records.append(as_record(answer))
+        self._records.append(as_record(answer, picture))
 
     def close(self) -> None:
         """Write the list."""
@@ -138,9 +146,9 @@ class JsonLinesWriter:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Answer, picture: str = "") -> None:
         """Write a line."""
-        self._stream.write(json.dumps(as_record(answer), ensure_ascii=False) + "\n")
+        self._stream.write(json.dumps(as_record(answer, picture), ensure_ascii=False) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -150,14 +158,15 @@ class JsonLinesWriter:
 class CsvWriter:
     """A row an image under a header, as soon as it is there; ``error`` is its last column."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], *, has_pictures: bool = False) -> None:
         self._stream = stream
-        self._rows = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+        columns = [*COLUMNS[:-1], "explanation", COLUMNS[-1]] if has_pictures else COLUMNS
+        self._rows = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         self._rows.writeheader()
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Answer, picture: str = "") -> None:
         """Write a row."""
-        row = as_record(answer)
+        row = as_record(answer, picture)
         for label, probability in row.pop("probabilities", {}).items():
             row[f"probability_{label}"] = probability
         if isinstance(answer, Prediction):
@@ -177,7 +186,7 @@ class TableWriter:
         self._stream = stream
         self._answers: list[Prediction] = []
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Answer, picture: str = "") -> None:
         """Keep the answer for the table."""
         if isinstance(answer, Prediction):
             self._answers.append(answer)
