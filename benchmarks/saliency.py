@@ -8,13 +8,16 @@ the Markdown tables of docs/explain.md: how much of the map lies inside the mask
 peak does; deletion and insertion curves (Petsiuk and others 2018, https://arxiv.org/abs/1806.07421);
 and whether the map changes with the class and with the head's weights (Adebayo and others 2018,
 https://arxiv.org/abs/1810.03292). Each beside maps that know nothing of the image. Intervals draw
-whole lesions. Needs no TensorFlow; 300 images take a minute and a half of one core.
+whole lesions. ``--into docs/explain.md`` puts the tables there. Needs no TensorFlow; 300 images
+take a minute and a half of one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +28,7 @@ from lesionlens.confidence import softmax
 from lesionlens.data.manifest import load_archive
 from lesionlens.data.prepare import Cache, load_cache
 from lesionlens.data.splits import Splits
-from lesionlens.files import read_json
+from lesionlens.files import atomic_write, read_json
 from lesionlens.intervals import Metric, Scores, bootstrap
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.records import Frame
@@ -44,6 +47,8 @@ N_STEPS = 12
 #: Standard deviation of the centre's bell, and of the blur that deletes, in shares of the side.
 CENTRE_SPREAD, BLUR = 0.25, 0.1
 N_BOOTSTRAP = 2000
+#: Marks in a page that the tables stand between.
+BEGIN, END = "<!-- benchmarks/saliency.py -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300, help="at most, half of each class")
     parser.add_argument("--views", type=int, default=5, help="averaged in an answer")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--into", type=Path, help="page whose tables between marks to replace")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
     material = Material(
@@ -90,10 +96,21 @@ def main() -> None:
     cases = list(explain(frames, material, args.run, args.views, rng))
     names = [material.splits.groups[case.frame.image_id] for case in cases]
     groups = np.unique(names, return_inverse=True)[1]
-    print(f"{len(cases)} images of {groups.max() + 1} lesions or patients, {args.views} views.\n")
-    print_inside(cases, groups, rng)
-    print_curves(cases, groups, rng)
-    print_sanity(cases, groups, rng)
+    text = io.StringIO()
+    with redirect_stdout(text):
+        print(
+            f"{len(cases)} images of {groups.max() + 1} lesions or patients, {args.views} views.\n"
+        )
+        print_inside(cases, groups, rng)
+        print_curves(cases, groups, rng)
+        print_sanity(cases, groups, rng)
+    print(text.getvalue())
+    if args.into is not None:
+        page = args.into.read_text(encoding="utf-8")
+        before, rest = page.split(BEGIN, 1)
+        page = f"{before}{BEGIN}\n{text.getvalue()}{END}{rest.split(END, 1)[1]}"
+        with atomic_write(args.into) as file:
+            file.write(page)
 
 
 def choose(
