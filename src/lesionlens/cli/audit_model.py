@@ -16,6 +16,8 @@ from lesionlens.errors import DataError, LesionLensError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Table as RichTable
+
     from lesionlens.evidence.cohort import Cohort
     from lesionlens.evidence.failures import Gallery
     from lesionlens.evidence.sections import Column, Section, Table
@@ -156,11 +158,11 @@ def _cohort(
     policy: str,
     seed: int,
 ) -> tuple[Cohort, Path]:
-    from lesionlens.confidence import POLICIES
     from lesionlens.data.manifest import load_archive
     from lesionlens.data.prepare import load_cache
     from lesionlens.data.splits import Splits
     from lesionlens.evidence.cohort import load_bundle_cohort, load_run_cohort
+    from lesionlens.verdicts import POLICIES
 
     if policy not in POLICIES:
         raise LesionLensError(f"--policy {policy}: is not one of {', '.join(POLICIES)}")
@@ -242,13 +244,16 @@ def _print(section: Section) -> None:
     out.print(f"\n{section.title}", style="bold", markup=False)
     for sentence in section.findings:
         out.print(f"  {sentence}", markup=False)
-    for table in section.tables:
-        out.print(_rich_table(table))
+    if section.key == "robustness":  # ten tables of eight columns are for the page
+        out.print(_curves_table(section))
+    else:
+        for table in section.tables:
+            out.print(_rich_table(table))
     for remark in section.remarks:
         out.print(f"  ({remark})", style="dim", markup=False)
 
 
-def _rich_table(table: Table):
+def _rich_table(table: Table) -> RichTable:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -267,6 +272,27 @@ def _rich_table(table: Table):
             cells.append("" if metric is None else _cell(metric, column))
         name = f"{row.block}: {row.name}" if row.block else row.name
         made.add_row(Text(name), f"{row.n:,}", *cells)
+    return made
+
+
+def _curves_table(section: Section) -> RichTable:
+    """Return accuracy under every change, from untouched to the strongest."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    from lesionlens.evidence.sections import Column
+
+    title = Text("Accuracy, untouched and at five strengths; audit.html has the other scores")
+    made = RichTable(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for heading in ("", "untouched", *"12345"):
+        made.add_column(heading, justify="right" if heading else "left")
+    for table in section.tables:
+        cells = []
+        for row in table.rows:
+            strength = "" if row is table.rows[0] else f"{row.name}: "
+            cells.append(strength + _cell(row.metrics["accuracy"], Column("")))
+        made.add_row(Text(table.caption), *cells)
     return made
 
 

@@ -16,7 +16,6 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from lesionlens.bundle import MODEL_FILE, SPEC_FILE, load_bundle
-from lesionlens.confidence import DEFAULT_POLICY
 from lesionlens.data.groups import group_frames
 from lesionlens.data.manifest import archive_hash
 from lesionlens.data.prepare import Cache
@@ -35,6 +34,7 @@ from lesionlens.parallel import map_ahead
 from lesionlens.prediction_table import PredictionTable
 from lesionlens.records import Frame
 from lesionlens.runtime import Model, usable_cores
+from lesionlens.verdicts import DEFAULT_POLICY
 from lesionlens.views import ZOOMS, check_views, make_views
 
 #: Changes the pixels of an image: (rgb uint8 (side, side, 3), row of the cohort) -> the same shape.
@@ -235,7 +235,7 @@ def load_run_cohort(
         n_others: how many images of other lesions, and of things that are not skin, are drawn
             (as many of each at most); all of BCC, SCC and Normal are taken.
         seed: of that draw.
-        policy: how cautiously answers are judged, one of ``confidence.POLICIES``.
+        policy: how cautiously answers are judged, one of ``verdicts.POLICIES``.
 
     Raises:
         DataError: not a run, not finished, or it does not go with the splits.

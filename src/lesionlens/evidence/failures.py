@@ -143,10 +143,9 @@ def thumbnail(rgb: np.ndarray) -> str:
 def _gallery(
     key: str, title: str, table: PredictionTable, asked: np.ndarray, failed: np.ndarray
 ) -> Gallery:
-    conditional, joint = table.conditional, table.joint_in_scope.max(axis=1)
-    # Of images in scope the wrong answer's probability counts; of others also that of the scope.
-    score = conditional.max(axis=1) if key == "errors" else joint
-    order = sorted(np.flatnonzero(failed), key=lambda row: (-score[row], table.image_ids[row]))
+    # By the joint probability, which verdicts go by: sure both of the class and of the scope.
+    conditional, sure = table.conditional, table.joint_in_scope.max(axis=1)
+    order = sorted(np.flatnonzero(failed), key=lambda row: (-sure[row], table.image_ids[row]))
     scope = table.scope
     failures = tuple(
         Failure(

@@ -7,6 +7,7 @@ validation part; a bundle by what travels in it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Judge:
 
     calibration: Calibration
     labels: tuple[Label, ...]  # the K outputs
-    policy: str  # one of confidence.POLICIES
+    policy: str  # one of verdicts.POLICIES
 
     def judge(self, logits: np.ndarray, views: int) -> Judged:
         """Judge logits (n, K), averaged over ``views`` views.
@@ -74,7 +75,20 @@ def judge_of_holdout(folder: Path, labels: tuple[Label, ...], policy: str) -> Ju
 
 def judge_of_bundle(spec: ModelSpec, policy: str) -> Judge:
     """Return the judge that travels in a bundle."""
-    fitted = Calibration(spec.temperature, spec.conformal, spec.policies, "as the bundle says")
+    numbers = {*spec.temperature, *spec.conformal}
+    for name in spec.policies:
+        numbers |= spec.policy(name).confident_at.keys()
+    fitted = Calibration(
+        temperature={n: spec.temperature_for(n) for n in numbers},
+        conformal={n: spec.conformal_for(n) for n in numbers},
+        policies={
+            name: dataclasses.replace(
+                chosen, confident_at={n: chosen.confident_at_for(n) for n in numbers}
+            )
+            for name, chosen in spec.policies.items()
+        },
+        fitted_on="as the bundle says",
+    )
     return Judge(fitted, spec.labels, policy)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from lesionlens import scoring
-from lesionlens.confidence import CONFIDENT
 from lesionlens.intervals import WILSON, Metric, Scores, bootstrap, proportion
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.prediction_table import PredictionTable
+from lesionlens.verdicts import CONFIDENT
 
 #: From row weights (B, N) to scores by name, each (B,).
 Score = Callable[[np.ndarray], Scores]

@@ -153,7 +153,7 @@ def draw_differences(tables: Sequence[Table]) -> Figure:
                   fontsize=8, va="center", color="#5a5a5a")  # fmt: skip
     axes.set_yticks([at for at, _ in places], [row.name for _, row in places], fontsize=8.5)
     axes.set_ylim(place - 0.4, -0.8)
-    axes.set_xlabel("Accuracy, less that of all others at the same mix of classes", fontsize=9)
+    axes.set_xlabel("Difference in accuracy", fontsize=9)
     figures._grid(axes, "x")
     axes.tick_params(axis="y", length=0)
     return figure

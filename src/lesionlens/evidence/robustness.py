@@ -152,15 +152,19 @@ def _told(tables: tuple[Table, ...]) -> list[str]:
     if costs:
         value, table, last = min(costs, key=lambda item: item[0])
         sentences.append(
-            f"The change that costs most at its strongest is “{table.caption}” at "
-            f"{table.rows[-1].name}: accuracy {last['accuracy'].value:.3f}, {100 * value:+.0f} "
-            "points, at a mean confidence of "
+            f"The change that costs most at its strongest is {_strongest(table)}: accuracy "
+            f"{last['accuracy'].value:.3f}, {100 * value:+.0f} points, at a mean confidence of "
             f"{last['mean_confidence'].value:.3f}."
         )
     if errors:
         _, before, after, table = max(errors, key=lambda item: item[0])
         sentences.append(
-            f"Confident errors grow most under “{table.caption}” at {table.rows[-1].name}: from "
-            f"{100 * before:.1f} % to {100 * after:.1f} % of the images."
+            f"Confident errors grow most under {_strongest(table)}: from {100 * before:.1f} % to "
+            f"{100 * after:.1f} % of the images."
         )
     return sentences
+
+
+def _strongest(table: Table) -> str:
+    title, _, unit = table.caption.partition(": ")
+    return f"“{title}” ({unit}: {table.rows[-1].name})"
