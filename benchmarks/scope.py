@@ -38,7 +38,8 @@ from lesionlens.train.inputs import UNNAMED_BENIGN, release_pages
 from lesionlens.train.network import import_tensorflow
 from lesionlens.train.runs import MODEL, Material, cut_validation
 from lesionlens.train.stages import STATE, load_best, train_network
-from lesionlens.views import ZOOMS, make_views
+from lesionlens.views import make_views
+from lesionlens.zooms import ZOOMS
 from scope_scores import (
     CANCERS,
     N_BANK_PER_CLASS,

@@ -172,6 +172,14 @@ def test_class_folders_give_labels_and_healthy_skin_goes_where_it_belongs(
     assert frames["c"].path == tmp_path / "archive" / "normal" / "images" / "c.png"
 
 
+def test_a_folder_of_what_is_not_skin_goes_to_its_place(classes: Path, tmp_path: Path) -> None:
+    picture(classes / "not skin" / "carpet.jpeg")
+    result = import_archive(classes, tmp_path / "archive")
+    assert result.counts[Label.NOT_SKIN] == 1
+    assert (tmp_path / "archive" / "nonskin" / "images" / "carpet.jpg").is_file()
+    assert load_archive(tmp_path / "archive").counts()[Label.NOT_SKIN] == 1
+
+
 def test_the_nearest_class_named_folder_decides_and_equal_names_are_told_apart(
     tmp_path: Path,
 ) -> None:
@@ -190,7 +198,7 @@ def test_the_nearest_class_named_folder_decides_and_equal_names_are_told_apart(
 def test_every_word_that_is_written_reads_back_as_its_label() -> None:
     for label, words in ISIC_WORDS.items():
         assert from_isic(*words) is label
-    assert set(Label) - set(ISIC_WORDS) == {Label.NORMAL, Label.UNK}
+    assert set(Label) - set(ISIC_WORDS) == {Label.NORMAL, Label.UNK, Label.NOT_SKIN}
 
 
 def test_a_second_import_copies_nothing_and_a_changed_source_again(

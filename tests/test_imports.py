@@ -19,7 +19,9 @@ import lesionlens
 
 ROOT = Path(lesionlens.__file__).parent
 
-VOCABULARY = {"quiet", "parallel", "labels", "records", "verdicts", "errors", "history", "files"}
+VOCABULARY = {
+    "quiet", "parallel", "labels", "records", "verdicts", "zooms", "errors", "history", "files",
+}  # fmt: skip
 CORE = {
     "imaging", "quality", "views", "bundle", "confidence", "conformal", "classifier", "saliency",
     "render", "metrics", "scoring", "intervals", "prediction_table", "phantoms", "painting", "scenery",

@@ -13,6 +13,7 @@ from lesionlens.labels import IN_SCOPE, OUT_OF_SCOPE, Label
 from lesionlens.records import Frame
 from lesionlens.train import augment, inputs
 from lesionlens.train.config import LENS, PAPER, PRESETS, Augmentation, TrainConfig
+from lesionlens.train.decoys import make_decoy
 
 pytest.importorskip("cv2", reason="augmentation needs OpenCV: pip install 'lesionlens[train]'")
 
@@ -67,9 +68,7 @@ def test_a_horizontal_flip_is_exact_and_happens_half_of_the_time(
     options = Augmentation(horizontal_flip=True)
     flipped = 0
     for _ in range(200):
-        found = augment.apply(
-            picture, augment.draw(rng, options, Label.BCC), border="nearest"
-        )
+        found = augment.apply(picture, augment.draw(rng, options, Label.BCC), border="nearest")
         if np.array_equal(found, picture[:, ::-1]):
             flipped += 1
         else:
@@ -82,9 +81,7 @@ def test_all_eight_symmetries_of_the_square_are_drawn(
 ) -> None:
     options = Augmentation(horizontal_flip=True, vertical_flip=True, transpose=True)
     seen = {
-        augment.apply(
-            picture, augment.draw(rng, options, Label.BCC), border="nearest"
-        ).tobytes()
+        augment.apply(picture, augment.draw(rng, options, Label.BCC), border="nearest").tobytes()
         for _ in range(200)
     }
     turned = [np.rot90(picture, k) for k in range(4)]
@@ -156,6 +153,45 @@ def test_an_epoch_has_the_mixture_asked_for_and_repeats_rare_images_evenly() -> 
     assert [shown.count(label) for label in counts] == [120, 80, 40, 160]
     times = np.bincount(order, minlength=len(examples))[50:57]
     assert times.max() - times.min() <= 1
+
+
+@pytest.mark.parametrize(("n_photos", "n_decoys"), [(9, 20), (0, 40)])
+def test_decoys_take_their_share_of_what_is_not_skin_and_all_of_it_without_photos(
+    n_photos: int, n_decoys: int
+) -> None:
+    counts = dict.fromkeys(IN_SCOPE, 10) | ({Label.NOT_SKIN: n_photos} if n_photos else {})
+    examples = examples_of(counts, LENS.labels)
+    mixture = {Label.BCC: 0.3, Label.SCC: 0.3, Label.NORMAL: 0.3, Label.NOT_SKIN: 0.1}
+    config = dataclasses.replace(LENS, epoch_size=400, mixture=mixture, decoy_share=0.5)
+    order = inputs.plan_epoch(examples, config, np.random.default_rng(0))
+    assert len(order) == 400
+    assert (order < 0).sum() == n_decoys
+    assert all(examples.frames[~i].label in IN_SCOPE for i in order if i < 0)
+
+
+def test_decoys_are_taught_as_not_skin_and_a_three_class_recipe_has_none() -> None:
+    examples = examples_of(dict.fromkeys(IN_SCOPE, 4), LENS.labels)
+    images = np.random.default_rng(0).integers(0, 256, (12, SIDE, SIDE, 3), np.uint8)
+    mixture = {**dict.fromkeys(IN_SCOPE, 0.1), Label.NOT_SKIN: 0.7}
+    config = dataclasses.replace(
+        LENS, epoch_size=40, mixture=mixture, mixup_alpha=0.0, label_smoothing=0.0
+    )
+    (_, y, w), *_ = inputs.epoch_batches(images, examples, config, stage=0, epoch=0)
+    assert (y.argmax(1) == LENS.labels.index(Label.NOT_SKIN)).sum() >= 16
+    assert (w == 1).all()
+    assert (inputs.plan_epoch(examples, PAPER, np.random.default_rng(0)) >= 0).all()
+
+
+def test_no_two_decoys_are_alike_nor_is_any_like_the_frame_it_was_made_of() -> None:
+    rng = np.random.default_rng(0)
+    frame = np.full((SIDE, SIDE, 3), (200, 150, 130), np.uint8)
+    frame[60:160, 60:160] = (90, 50, 40)
+    made = [make_decoy(frame, rng) for _ in range(60)]
+    assert len({picture.tobytes() for picture in made}) > 40
+    for picture in made:
+        assert picture.dtype == np.uint8
+        assert picture.shape == frame.shape
+        assert np.abs(picture.astype(int) - frame).mean() > 10
 
 
 def test_an_epoch_without_a_mixture_shows_every_image_once() -> None:

@@ -51,7 +51,7 @@ def real_archive() -> Path:
 def test_the_real_archive_gives_every_frame_and_crop_with_its_label(real_archive: Path) -> None:
     loaded = load_archive(real_archive)
     assert loaded.unmapped == ()
-    assert len(loaded.frames) == 11217 + 294
+    assert len(loaded.frames) == 11217 + 294 + 175
     assert loaded.counts() == {
         Label.BCC: 514,
         Label.SCC: 202,
@@ -63,9 +63,21 @@ def test_the_real_archive_gives_every_frame_and_crop_with_its_label(real_archive
         Label.DF: 122,
         Label.VASC: 142,
         Label.UNK: 450,
+        Label.NOT_SKIN: 175,
     }
     assert sum(frame.is_benign for frame in loaded.frames) == 8824
     assert all(frame.path.is_file() for frame in loaded.frames[::500])
+
+
+def test_photos_of_other_things_are_taken_for_not_skin(tmp_path: Path) -> None:
+    root = archive(tmp_path, {"isic_id": "ISIC_1", **BCC})
+    picture(root / "nonskin" / "carpet.jpeg")
+    picture(root / "nonskin" / ".hidden.jpg")
+    _, photo = load_archive(root).frames
+    assert (photo.image_id, photo.label, photo.source) == ("carpet", Label.NOT_SKIN, "nonskin")
+    picture(root / "nonskin" / "ISIC_1.jpg")
+    with pytest.raises(DataError, match=r"ISIC_1 is also in .*metadata\.csv"):
+        load_archive(root)
 
 
 def test_the_real_crops_inherit_from_their_parents(real_archive: Path) -> None:
@@ -89,7 +101,9 @@ def test_the_real_crops_inherit_from_their_parents(real_archive: Path) -> None:
 def test_the_isic_folder_alone_takes_its_crops_from_where_it_is_told(real_archive: Path) -> None:
     loaded = load_archive(real_archive / "isic", normals=real_archive / "normal")
     assert len(loaded.frames) == 11217 + 294
-    assert archive_hash(loaded.frames) == archive_hash(load_archive(real_archive).frames)
+    of_all = load_archive(real_archive).frames
+    lesions_and_skin = [frame for frame in of_all if frame.label is not Label.NOT_SKIN]
+    assert archive_hash(loaded.frames) == archive_hash(lesions_and_skin)
 
 
 def test_values_of_a_row_reach_the_frame(tmp_path: Path) -> None:

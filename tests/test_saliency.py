@@ -20,7 +20,8 @@ from lesionlens.saliency import (
     merge_views,
     rectify,
 )
-from lesionlens.views import MAX_VIEWS, ZOOMS, make_views
+from lesionlens.views import make_views
+from lesionlens.zooms import MAX_VIEWS, ZOOMS
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,17 @@ def shares(splits: Splits, label: Label) -> dict[str, float]:
     return {part: counts.get(label, 0) / total for part, counts in splits.counts.items()}
 
 
+def test_photos_of_other_things_are_dealt_out_and_move_no_lesion() -> None:
+    lesions = random_archive()
+    photos = [frame(f"photo{i}", Label.NOT_SKIN, source="nonskin") for i in range(23)]
+    groups = group_frames([*lesions, *photos])
+    without = make_splits(lesions, groups, seed=3, folds=4)
+    having = make_splits([*photos, *lesions], groups, seed=3, folds=4)
+    for part, ids in having.parts.items():
+        assert tuple(i for i in ids if not i.startswith("photo")) == without.parts[part]
+        assert having.counts[part]["NotSkin"] in (5, 6)
+
+
 def test_lesion_patient_parent_and_near_duplicate_each_make_a_group() -> None:
     frames = [
         frame("a", lesion_id="L1"),

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from lesionlens.errors import LesionLensError
-from lesionlens.views import MAX_VIEWS, ZOOMS, make_views, turn, turn_back, view_plan
+from lesionlens.views import make_views, turn, turn_back, view_plan
+from lesionlens.zooms import MAX_VIEWS, ZOOMS
 
 
 @pytest.fixture

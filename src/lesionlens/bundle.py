@@ -23,7 +23,7 @@ from lesionlens.errors import BundleError, DataError, LesionLensError
 from lesionlens.files import atomic_write, read_json, write_json
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.verdicts import POLICIES
-from lesionlens.views import MAX_VIEWS, ZOOMS
+from lesionlens.zooms import MAX_VIEWS, ZOOMS
 
 #: The version of ``model.json`` that this code writes, and the only one that it reads: 1 had no
 #: prediction sets, policies and zooms.

@@ -23,7 +23,8 @@ from lesionlens.errors import LesionLensError
 from lesionlens.labels import Label
 from lesionlens.records import Prediction
 from lesionlens.runtime import Head, Outputs
-from lesionlens.views import ZOOMS, turn_back, view_plan
+from lesionlens.views import turn_back, view_plan
+from lesionlens.zooms import ZOOMS
 
 #: Side of a map. The network tells 7 x 7 places of a view apart, no more.
 MAP_PX = 112

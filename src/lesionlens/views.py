@@ -14,11 +14,8 @@ import numpy as np
 from PIL import Image
 
 from lesionlens.errors import LesionLensError
+from lesionlens.zooms import MAX_VIEWS, ZOOMS
 
-#: The most views that are averaged.
-MAX_VIEWS = 10
-#: Share of the side that a view keeps, about the centre; taken in turn, view after view.
-ZOOMS: tuple[float, ...] = (1.0, 0.6, 0.75, 0.875, 0.5)
 #: The symmetries of the square, taken in turn, too: as it is, mirrored left-right, upside down,
 #: half a turn, transposed and the transpose's three (quarter turns both ways, the other diagonal).
 N_SYMMETRIES = 8

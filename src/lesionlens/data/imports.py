@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionlens.data.manifest import NORMAL_COLUMNS, Unmapped, write_metadata
+from lesionlens.data.manifest import NONSKIN, NORMAL_COLUMNS, Unmapped, write_metadata
 from lesionlens.data.notices import write_notices
 from lesionlens.data.tables import ISIC_WORDS, Reading, Table, read_tables, recognise_table, row_of
 from lesionlens.errors import DataError, ImageError, LesionLensError
@@ -135,9 +135,9 @@ def import_archive(
         raise _nothing_usable(source, unmapped)
 
     taken.sort(key=lambda item: item.image_id)
-    rows = [item.row for item in taken if item.label is not Label.NORMAL]
+    rows = [item.row for item in taken if item.label not in (Label.NORMAL, Label.NOT_SKIN)]
     write_metadata(output / "metadata.csv", rows)
-    write_notices(output, (item.row for item in taken))
+    write_notices(output, (item.row for item in taken if item.label is not Label.NOT_SKIN))
     if normals := [item.row for item in taken if item.label is Label.NORMAL]:
         write_csv(output / "normal" / "metadata.csv", NORMAL_COLUMNS, normals)
     unmapped.sort(key=lambda row: (row.reason, row.image_id))
@@ -262,6 +262,9 @@ def _items_of_folders(source: Path, output: Path, unmapped: list[Unmapped]) -> l
             row = dict.fromkeys(NORMAL_COLUMNS, "") | {"image_id": image_id, "source": source.name}
             target = _target(output / "normal", image_id, path)
             items.append(_Item(image_id, path, target, label, row))
+        elif label is Label.NOT_SKIN:
+            target = _target(output / NONSKIN, image_id, path)
+            items.append(_Item(image_id, path, target, label, {}))
         elif label in ISIC_WORDS:
             row = row_of(label, isic_id=image_id, attribution=source.name)
             items.append(_Item(image_id, path, _target(output, image_id, path), label, row))

@@ -35,7 +35,8 @@ from lesionlens.prediction_table import PredictionTable
 from lesionlens.records import Frame
 from lesionlens.runtime import Model, usable_cores
 from lesionlens.verdicts import DEFAULT_POLICY
-from lesionlens.views import ZOOMS, check_views, make_views
+from lesionlens.views import check_views, make_views
+from lesionlens.zooms import ZOOMS
 
 #: Changes the pixels of an image: (rgb uint8 (side, side, 3), row of the cohort) -> the same shape.
 Change = Callable[[np.ndarray, int], np.ndarray]

@@ -11,7 +11,7 @@ from typing import Any
 
 from lesionlens.errors import TrainingError
 from lesionlens.labels import IN_SCOPE, OUT_OF_SCOPE, Label
-from lesionlens.views import ZOOMS
+from lesionlens.zooms import ZOOMS
 
 #: Increased whenever a change of code changes what the same configuration trains.
 CONFIG_FORMAT = 2
