@@ -1,7 +1,7 @@
 """Answers that have been given once are kept: a stopped audit goes on, a repeated one is quick.
 
-They lie beside the report as ``answers/<name>.npz``, each with a fingerprint of the images and
-models asked, of what was done to the pictures, and of the version that did it.
+They lie beside the report as ``answers/<name>-<fingerprint>.npz``; the fingerprint is of the
+images and models asked, of the question, and of the code that makes pictures and asks.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from lesionlens import __version__
 from lesionlens.evidence.cohort import Advance, Change, Cohort, Rows
 from lesionlens.files import atomic_write
 
-#: Raise it whenever a change of code changes what the same question answers.
-ANSWERS_FORMAT = 1
+_PIXEL_MODULES = ("imaging", "views", "painting", "quality", "runtime")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +50,9 @@ class Answers:
     ) -> np.ndarray:
         """Return the array kept under ``key``, or make and keep it."""
         numbers = np.asarray(rows, dtype=np.int64)
-        words = (ANSWERS_FORMAT, __version__, key, self.cohort.fingerprint())
+        words = (_code_hash(), key, self.cohort.fingerprint())
         digest = hashlib.sha256(repr(words).encode() + numbers.tobytes()).hexdigest()
-        path = None
+        path, name = None, ""
         if self.directory is not None:
             name = re.sub(r"[^A-Za-z0-9]+", "-", key)[:80].strip("-").lower()
             path = self.directory / f"{name}-{digest[:12]}.npz"
@@ -62,9 +61,22 @@ class Answers:
                 return kept
         values = make(self.on_start(key, len(numbers)))
         if path is not None:
+            for stale in path.parent.glob(f"{name}-{'?' * 12}.npz"):
+                stale.unlink(missing_ok=True)
             with atomic_write(path, "wb") as file:
                 np.savez(file, values=values, fingerprint=np.array(digest))
         return values
+
+
+@lru_cache(maxsize=1)
+def _code_hash() -> str:
+    """Return a hash over the source of what makes, looks at and answers pictures."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for pattern in ("evidence/*.py", "data/segment.py", *(f"{name}.py" for name in _PIXEL_MODULES)):
+        for path in sorted(package.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _read(path: Path, fingerprint: str) -> np.ndarray | None:

@@ -26,12 +26,12 @@ _ACCURACY: tuple[_Line, ...] = (
     ("accuracy", "accuracy", _BLUE, "-"),
     ("macro_f1", "macro F1", _GREEN, "-."),
     ("mean_confidence", "mean confidence", _ORANGE, "--"),
+    ("stopped", "stopped by the quality gate", _FAINT, ":"),
 )
 _ERRORS: tuple[_Line, ...] = (
     ("confident_and_wrong", "confident and wrong", _ORANGE, "-"),
     ("confident_and_wrong_behind_gate", "the same behind the gate", _BLUE, "--"),
     ("others_confident", "other lesions called confident", _PURPLE, "-."),
-    ("stopped", "stopped by the gate", _FAINT, ":"),
 )
 
 
@@ -54,10 +54,11 @@ def draw_section(section: Section) -> dict[str, Figure]:
 CAPTIONS: dict[str, str] = {
     "shortcuts": "What is still told apart with the lesion taken out, by its shape alone, and by "
     "the lesion alone. Bars: 95 % interval, bootstrap by group; dotted: chance.",
-    "robustness": "Accuracy, macro F1 and mean confidence as a change grows stronger; bands: 95 % "
-    "intervals. Confidence that stays above falling accuracy is the dangerous kind.",
-    "confident_errors": "Confident answers that are wrong, other lesions answered with confidence, "
-    "and what the quality gate stops; bands: 95 % intervals.",
+    "robustness": "Accuracy, macro F1 and mean confidence as a change grows stronger, and what the "
+    "quality gate stops; bands: 95 % intervals. Confidence that stays above falling accuracy is "
+    "the dangerous kind.",
+    "confident_errors": "Confident answers that are wrong, with and without the quality "
+    "gate in front, and other lesions answered with confidence; bands: 95 % intervals.",
     "subgroups": "Accuracy of each subgroup less that of all others at the same mix of classes; "
     "bars: 95 % interval, bootstrap by group.",
     "views": "Difference from one view, paired, against the time that it takes; bars: 95 % "
@@ -105,15 +106,13 @@ def draw_curves(
             _curve(axes, places, metrics, label=words, colour=colour, style=style)
         names = ["–" if row.strength is None or k == 0 else row.name
                  for k, row in enumerate(table.rows)]  # fmt: skip
-        axes.set_xticks(places, names, fontsize=7.5)
+        axes.set_xticks(places, names)
         title, _, unit = table.caption.partition(": ")
         axes.set_title(title, fontsize=9.5, loc="left")
         axes.set_xlabel(unit, fontsize=8)
-        if ylim is not None:
-            axes.set_ylim(*ylim)
-        else:
-            axes.set_ylim(bottom=0)
         figures._grid(axes)
+        axes.tick_params(axis="x", labelsize=7)
+    grid[0][0].set_ylim(*(ylim or (0, None)))  # shared by all
     for row in grid:
         row[0].set_ylabel(ylabel, fontsize=8.5)
     handles, words = grid[0][0].get_legend_handles_labels()

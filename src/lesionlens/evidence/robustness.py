@@ -7,7 +7,9 @@ never saw it. A model may lose accuracy then; what it must not do is stay sure o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,19 +40,32 @@ _COLUMNS = {
 _UNTOUCHED = "untouched"
 
 
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What came of showing every picture in one way."""
+
+    name: str
+    strength: float
+    table: PredictionTable
+    stopped: np.ndarray  # (n,) bool: the quality gate stops it; of pictures in scope
+
+
 def audit_robustness(cohort: Cohort, answers: Answers, *, n_bootstrap: int, seed: int) -> Section:
     """Ask about every kind and strength."""
     rows = np.flatnonzero(cohort.is_in_scope | cohort.is_other_lesion)
-    tables = tuple(
-        _table(kind, cohort, answers, rows, n_bootstrap=n_bootstrap, seed=seed)
-        for kind in PERTURBATIONS
-    )
+    untouched = _show(_UNTOUCHED, [(_UNTOUCHED, 0.0, lambda rgb, row: rgb)], cohort, answers, rows)
+    tables = []
+    for kind in PERTURBATIONS:
+        ways = [(f"{strength:g}", strength, _change(kind, strength)) for strength in kind.strengths]
+        first = dataclasses.replace(untouched[0], strength=kind.untouched)
+        shown = _show(f"{kind.key}-{kind.strengths}", ways, cohort, answers, rows)
+        tables.append(_table(kind, [first, *shown], n_bootstrap=n_bootstrap, seed=seed))
     return Section(
         key=KEY,
         title="Robustness",
         question="What does blur, compression, bad light, a colour cast, a turn, hair, a ruler or "
         "ink do to the answers, and does the model notice?",
-        tables=tables,
+        tables=tuple(tables),
         findings=tuple(_told(tables)),
         remarks=(
             "changes are made to the 224 x 224 pixels that the model sees, one view; hair, rulers "
@@ -61,31 +76,40 @@ def audit_robustness(cohort: Cohort, answers: Answers, *, n_bootstrap: int, seed
     )
 
 
-def _table(
-    kind: Perturbation,
+def _change(kind: Perturbation, strength: float) -> Change:
+    return lambda rgb, row: kind.apply(rgb, strength, row)
+
+
+def _show(
+    key: str,
+    ways: Sequence[tuple[str, float, Change]],
     cohort: Cohort,
     answers: Answers,
     rows: np.ndarray,
-    *,
-    n_bootstrap: int,
-    seed: int,
-) -> Table:
-    strengths = (kind.untouched, *kind.strengths)
+) -> list[_Shown]:
+    """Show every picture in several ways, to its model and to the quality gate."""
+    changes = [change for _, _, change in ways]
+    logits = answers.ask(f"{KEY}-{key}", changes, rows)
+    inside = rows[cohort.is_in_scope[rows]]
 
-    def changed(strength: float) -> Change:
-        if strength == kind.untouched:
-            return lambda rgb, row: rgb
-        return lambda rgb, row: kind.apply(rgb, strength, row)
+    def of_image(row: int, rgb: np.ndarray) -> list[bool]:
+        width, height = cohort.size_px(row)
+        return [not assess(Pixels(change(rgb, row), width, height)).is_good for change in changes]
 
-    key = f"{KEY}-{kind.key}-{strengths}"
-    changes = [changed(strength) for strength in strengths]
-    logits = answers.ask(key, changes, rows)
-    tables = [cohort.table(part, rows, views=1) for part in logits]
-    stopped = _stopped(key, cohort, answers, changes, rows)
-    names = [_UNTOUCHED, *(f"{strength:g}" for strength in kind.strengths)]
-    closed = [table.subset(table.is_in_scope) for table in tables]
+    def make(advance: Advance | None) -> np.ndarray:
+        return np.array(cohort.map(of_image, inside, advance), dtype=bool).T
+
+    stopped = answers.remember(f"{KEY}-gate-{key}", inside, make)
+    return [
+        _Shown(name, strength, cohort.table(logits[k], rows, views=1), stopped[k])
+        for k, (name, strength, _) in enumerate(ways)
+    ]
+
+
+def _table(kind: Perturbation, shown: Sequence[_Shown], *, n_bootstrap: int, seed: int) -> Table:
+    closed = [way.table.subset(way.table.is_in_scope) for way in shown]
     found = measures.compare(
-        {name: measures.closed_score(table) for name, table in zip(names, closed, strict=True)},
+        {way.name: measures.closed_score(table) for way, table in zip(shown, closed, strict=True)},
         closed[0].groups,
         n_bootstrap=n_bootstrap,
         seed=seed,
@@ -96,32 +120,15 @@ def _table(
         columns=_COLUMNS,
         rows=tuple(
             Row(
-                name=name,
-                metrics=found[name] | _proportions(table, at_gate),
-                n=len(table),
-                n_groups=measures.n_groups(table.groups),
-                strength=strength,
+                name=way.name,
+                metrics=found[way.name] | _proportions(way.table, way.stopped),
+                n=len(way.table),
+                n_groups=measures.n_groups(way.table.groups),
+                strength=way.strength,
             )
-            for name, strength, table, at_gate in zip(
-                names, strengths, tables, stopped, strict=True
-            )
+            for way in shown
         ),
     )
-
-
-def _stopped(
-    key: str, cohort: Cohort, answers: Answers, changes: Sequence[Change], rows: np.ndarray
-) -> np.ndarray:
-    """Return which pictures the quality gate stops under each change, (C, n) bool."""
-
-    def of_image(row: int, rgb: np.ndarray) -> list[bool]:
-        width, height = cohort.size_px(row)
-        return [not assess(Pixels(change(rgb, row), width, height)).is_good for change in changes]
-
-    def make(advance: Advance | None) -> np.ndarray:
-        return np.array(cohort.map(of_image, rows, advance), dtype=bool).T
-
-    return answers.remember(f"gate-{key}", rows, make)
 
 
 def _proportions(table: PredictionTable, stopped: np.ndarray) -> dict[str, Metric]:
@@ -132,12 +139,12 @@ def _proportions(table: PredictionTable, stopped: np.ndarray) -> dict[str, Metri
         "confident": measures.share(confident[inside]),
         "confident_and_wrong": measures.share((confident & ~right)[inside]),
         "others_confident": measures.share(confident[~inside]),
-        "stopped": measures.share(stopped[inside]),
-        "confident_and_wrong_behind_gate": measures.share((confident & ~right & ~stopped)[inside]),
+        "stopped": measures.share(stopped),
+        "confident_and_wrong_behind_gate": measures.share((confident & ~right)[inside] & ~stopped),
     }
 
 
-def _told(tables: tuple[Table, ...]) -> list[str]:
+def _told(tables: Sequence[Table]) -> list[str]:
     """Say which change costs most at its strongest, and where confident errors grow most."""
     costs, errors = [], []
     for table in tables:
