@@ -139,7 +139,7 @@ def rows(evaluations: dict[str, Evaluation]) -> list[str]:
     reference = next(iter(evaluations.values()))
     for name, evaluation in evaluations.items():
         metrics = evaluation.summary()
-        gains = evaluation is not reference and paired_differences(reference, evaluation) or {}
+        gains = (evaluation is not reference and paired_differences(reference, evaluation)) or {}
         cells = []
         for metric_name in SHOWN:
             metric = metrics[metric_name]
