@@ -47,6 +47,10 @@ VERDICT_SIGNS: dict[str, tuple[str, str]] = {
 }
 
 
+#: How the likeliest class and its probability are set; others are dim.
+LABEL_STYLES: dict[str, tuple[str, str]] = {"confident": ("bold", ""), "uncertain": ("", "")}
+
+
 @dataclass(frozen=True)
 class Failure:
     """An image that got no answer."""
@@ -214,11 +218,12 @@ class TableWriter:
         table.add_column("Verdict", no_wrap=True)
         for answer, name in zip(self._answers, names, strict=True):
             symbol, colour = VERDICT_SIGNS.get(answer.verdict, ("?", ""))
-            is_confident = answer.verdict == "confident"
+            # What is like none of the three, or a poor photo, has no likeliest class to stress.
+            strong, plain = LABEL_STYLES.get(answer.verdict, ("dim", "dim"))
             cells = [Text(name)]
-            cells.append(Text(FULL_NAMES[answer.label], style="bold" if is_confident else ""))
+            cells.append(Text(FULL_NAMES[answer.label], style=strong))
             for label in IN_SCOPE:
-                style = "" if label is answer.label else "dim"
+                style = plain if label is answer.label else "dim"
                 cells.append(Text(percent(answer.probabilities[label]), style=style))
             if has_scope:
                 cells.append(Text("–" if answer.scope is None else percent(answer.scope)))
