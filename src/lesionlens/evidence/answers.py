@@ -19,7 +19,15 @@ import numpy as np
 from lesionlens.evidence.cohort import Advance, Change, Cohort, Rows
 from lesionlens.files import atomic_write
 
-_PIXEL_MODULES = ("imaging", "views", "painting", "quality", "runtime")
+#: Modules whose code every answer hangs on.
+_MODULES = (
+    "imaging",
+    "views",
+    "zooms",
+    "painting",
+    "runtime",
+    *(f"evidence/{name}" for name in ("cohort", "masks", "overlays", "perturbations", "shortcuts")),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +54,23 @@ class Answers:
         return self.remember(key, rows, lambda advance: self.cohort.ask_views(views, rows, advance))
 
     def remember(
-        self, key: str, rows: Rows, make: Callable[[Advance | None], np.ndarray]
+        self,
+        key: str,
+        rows: Rows,
+        make: Callable[[Advance | None], np.ndarray],
+        *,
+        modules: tuple[str, ...] = (),
     ) -> np.ndarray:
-        """Return the array kept under ``key``, or make and keep it."""
+        """Return the array kept under ``key``, or make and keep it.
+
+        Args:
+            key: names the question: the same key promises the same answers.
+            rows: of the cohort.
+            make: gives the array; called with what to call as images are done.
+            modules: further modules of the package whose code decides on the answer.
+        """
         numbers = np.asarray(rows, dtype=np.int64)
-        words = (_code_hash(), key, self.cohort.fingerprint())
+        words = (_code_hash(modules), key, self.cohort.fingerprint())
         digest = hashlib.sha256(repr(words).encode() + numbers.tobytes()).hexdigest()
         path, name = None, ""
         if self.directory is not None:
@@ -68,14 +88,13 @@ class Answers:
         return values
 
 
-@lru_cache(maxsize=1)
-def _code_hash() -> str:
-    """Return a hash over the source of what makes, looks at and answers pictures."""
+@lru_cache(maxsize=8)
+def _code_hash(more: tuple[str, ...]) -> str:
+    """Return a hash over the source of what makes pictures, looks at them and asks."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for pattern in ("evidence/*.py", "data/segment.py", *(f"{name}.py" for name in _PIXEL_MODULES)):
-        for path in sorted(package.glob(pattern)):
-            digest.update(path.read_bytes())
+    for name in (*_MODULES, *more):
+        digest.update((package / f"{name}.py").read_bytes())
     return digest.hexdigest()
 
 

@@ -99,7 +99,7 @@ def _show(
     def make(advance: Advance | None) -> np.ndarray:
         return np.array(cohort.map(of_image, inside, advance), dtype=bool).T
 
-    stopped = answers.remember(f"{KEY}-gate-{key}", inside, make)
+    stopped = answers.remember(f"{KEY}-gate-{key}", inside, make, modules=("quality",))
     return [
         _Shown(name, strength, cohort.table(logits[k], rows, views=1), stopped[k])
         for k, (name, strength, _) in enumerate(ways)

@@ -20,8 +20,8 @@ from PIL import Image
 
 from lesionlens.data.segment import WORK_PX, segment_lesion
 
-#: Lower ends of the classes in degrees, the lightest first (Chardon 1991; "dark" Del Bino 2006,
-#: https://doi.org/10.1111/j.1600-0749.2006.00338.x).
+#: Lower ends of the classes in degrees, the lightest first, as in Del Bino, Duval and Bernerd
+#: 2018, https://doi.org/10.3390/ijms19092668.
 CLASSES: tuple[tuple[str, float], ...] = (
     ("very light", 55.0),
     ("light", 41.0),

@@ -128,6 +128,7 @@ def _skin_tone(cohort: Cohort, answers: Answers, masks: Masks | None) -> Attribu
         f"skin-colour-{n_masks}-masks",
         rows,
         lambda advance: np.array(cohort.map(colour, rows, advance), dtype=np.float64),
+        modules=("data/segment", "evidence/skin_tone"),
     )
     values = {}
     for row, (lightness, yellow) in zip(rows.tolist(), colours, strict=True):
