@@ -6,7 +6,7 @@ whole groups (lesions or patients), with replacement, since images of one lesion
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,16 @@ class Metric:
         """Return plain values for JSON; ``note`` only where there is one."""
         plain = {name: getattr(self, name) for name in ("value", "low", "high", "n", "method")}
         return plain | ({"note": self.note} if self.note else {})
+
+
+def to_plain(metrics: Mapping[Any, Metric]) -> dict[str, Any]:
+    """Return plain values for JSON, a metric per name."""
+    return {str(name): metric.to_json() for name, metric in metrics.items()}
+
+
+def group_index(groups: Sequence[str]) -> np.ndarray:
+    """Return (N,) int, the group of each row, 0..G-1, as ``bootstrap`` wants it."""
+    return np.unique(np.array(groups, dtype=str), return_inverse=True)[1]
 
 
 def proportion(successes: float, n: int) -> Metric:

@@ -2,8 +2,9 @@
 
 Two questions are asked of a table. *Closed set*: of the images that are BCC, SCC or healthy
 skin, which did the model tell apart, going by its probabilities given that it is one of the
-three? *Open set*: with every other lesion among the images, does it still find each class,
-and does it notice that the others are none of the three?
+three? *Open set* (``open_set``): with other lesions among the images, does it still find each
+class, and does it notice that the others are none of the three? Where answers may be withheld,
+``selective`` says how wrong the rest is, and ``judging`` what verdicts and sets come to.
 
 Proportions (accuracy, recall, specificity, precision) carry Wilson's score interval; all
 else carries the percentiles of a bootstrap that draws whole groups (lesions or patients),
@@ -12,7 +13,7 @@ since images of one lesion are not independent. A metric is never a bare number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,21 +21,23 @@ import numpy as np
 
 from lesionlens import scoring
 from lesionlens.intervals import (
-    BOOTSTRAP,
     MIN_REPLICATES,
     WILSON,
     Metric,
     Scores,
     bootstrap,
+    group_index,
     proportion,
+    to_plain,
 )
+from lesionlens.judging import MIN_SOURCE_ROWS, Judgement, evaluate_judgement
 from lesionlens.labels import IN_SCOPE, Label
+from lesionlens.open_set import OpenSet, evaluate_open_set
 from lesionlens.prediction_table import PredictionTable, load_predictions
+from lesionlens.selective import Selective, evaluate_selective
 
 #: Names of the metrics of one class, in the order of every table.
 CLASS_METRICS = ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision")
-#: Fewest images of a source, or of a class in it, whose share of right answers is told.
-MIN_SOURCE_ROWS = 10
 
 __all__ = [
     "CLASS_METRICS",
@@ -61,19 +64,6 @@ class SourceResult:
 
 
 @dataclass(frozen=True, eq=False)
-class OpenSet:
-    """What holds when images of other lesions are among those asked about."""
-
-    n: int  # images
-    n_groups: int
-    n_out_of_scope: int  # images that are none of the three
-    by_class: dict[Label, dict[str, Metric]]  # roc_auc and average_precision, joint probability
-    macro: dict[str, Metric]  # their means
-    scope_roc_auc: Metric  # one of the three against all other images
-    answers: dict[Label, dict[str, int]]  # true label -> BCC, SCC, Normal, "other" -> images
-
-
-@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Everything that is said about a prediction table."""
 
@@ -87,6 +77,8 @@ class Evaluation:
     by_class: dict[Label, dict[str, Metric]]  # CLASS_METRICS of each class
     by_source: tuple[SourceResult, ...]  # largest first
     open_set: OpenSet | None  # None where neither images nor model know of other lesions
+    selective: Selective  # error among the answers that are not withheld
+    judgement: Judgement  # verdicts and prediction sets, where the table holds them
 
     def summary(self) -> dict[str, Metric]:
         """Return every metric under one flat name, such as ``accuracy`` or ``recall_SCC``."""
@@ -94,15 +86,11 @@ class Evaluation:
         for label, metrics in self.by_class.items():
             flat |= {f"{name}_{label}": metric for name, metric in metrics.items()}
         if self.open_set is not None:
-            flat["open_scope_roc_auc"] = self.open_set.scope_roc_auc
-            flat |= {f"open_{name}": metric for name, metric in self.open_set.macro.items()}
-            for label, metrics in self.open_set.by_class.items():
-                flat |= {f"open_{name}_{label}": metric for name, metric in metrics.items()}
-        return flat
+            flat |= self.open_set.summary()
+        return flat | self.selective.summary() | self.judgement.summary()
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it but the table as plain values for JSON."""
-        open_set = self.open_set
         return {
             "n_images": self.n,
             "n_groups": self.n_groups,
@@ -111,34 +99,21 @@ class Evaluation:
             "remarks": list(self.table.remarks),
             "labels": [label.value for label in IN_SCOPE],
             "confusion": self.confusion.tolist(),
-            "overall": _plain(self.overall),
-            "by_class": {label.value: _plain(found) for label, found in self.by_class.items()},
+            "overall": to_plain(self.overall),
+            "by_class": {label.value: to_plain(found) for label, found in self.by_class.items()},
             "by_source": [
                 {
                     "source": result.source,
                     "n_images": result.n,
                     "accuracy": result.accuracy.to_json(),
-                    "recall": _plain(result.recall),
+                    "recall": to_plain(result.recall),
                 }
                 for result in self.by_source
             ],
-            "open_set": open_set
-            and {
-                "n_images": open_set.n,
-                "n_groups": open_set.n_groups,
-                "n_out_of_scope": open_set.n_out_of_scope,
-                "scope_roc_auc": open_set.scope_roc_auc.to_json(),
-                "macro": _plain(open_set.macro),
-                "by_class": {
-                    label.value: _plain(found) for label, found in open_set.by_class.items()
-                },
-                "answers": {label.value: dict(row) for label, row in open_set.answers.items()},
-            },
+            "open_set": self.open_set and self.open_set.to_json(),
+            "selective": self.selective.to_json(),
+            **self.judgement.to_json(),
         }
-
-
-def _plain(metrics: Mapping[Any, Metric]) -> dict[str, Any]:
-    return {str(name): metric.to_json() for name, metric in metrics.items()}
 
 
 def evaluate(table: PredictionTable, *, seed: int = 0, n_bootstrap: int = 2000) -> Evaluation:
@@ -159,7 +134,7 @@ def evaluate(table: PredictionTable, *, seed: int = 0, n_bootstrap: int = 2000) 
     """
     if n_bootstrap < MIN_REPLICATES:
         raise ValueError(f"n_bootstrap is {n_bootstrap}; at least {MIN_REPLICATES} are needed")
-    closed_rng, open_rng = np.random.default_rng(seed).spawn(2)
+    closed_rng, open_rng, selective_rng, sets_rng = np.random.default_rng(seed).spawn(4)
     in_scope = table.is_in_scope
     true_index, answer, conditional = _closed_rows(table)
     confusion = np.zeros((3, 3), dtype=int)
@@ -198,9 +173,11 @@ def evaluate(table: PredictionTable, *, seed: int = 0, n_bootstrap: int = 2000) 
         overall=overall,
         by_class=by_class,
         by_source=_by_source(table, true_index, answer),
-        open_set=_open_set(table, n_bootstrap, open_rng)
+        open_set=evaluate_open_set(table, n_bootstrap, open_rng)
         if table.has_other_outputs or not in_scope.all()
         else None,
+        selective=evaluate_selective(table, n_bootstrap, selective_rng),
+        judgement=evaluate_judgement(table, n_bootstrap, sets_rng),
     )
 
 
@@ -243,8 +220,7 @@ def _closed_rows(table: PredictionTable) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _group_index(table: PredictionTable, chosen: np.ndarray) -> np.ndarray:
-    groups = np.array(table.groups)[chosen]
-    return np.unique(groups, return_inverse=True)[1]
+    return group_index([table.groups[row] for row in np.flatnonzero(chosen)])
 
 
 def _closed_scores(
@@ -363,61 +339,3 @@ def _by_source(
         for source in np.unique(sources)
     ]
     return tuple(sorted(results, key=lambda result: (-result.n, result.source)))
-
-
-def _open_set(table: PredictionTable, n_bootstrap: int, rng: np.random.Generator) -> OpenSet:
-    in_scope = table.is_in_scope
-    y_true = np.array([label.value for label in table.y_true])
-    joint, scope = table.joint_in_scope, table.scope
-    names = ("roc_auc", "average_precision")
-
-    def scores(weights: np.ndarray) -> Scores:
-        found: Scores = {}
-        for k, label in enumerate(IN_SCOPE):
-            both = scoring.ranking_scores(weights, y_true == label.value, joint[:, k])
-            found |= {f"{name}/{label}": values for name, values in zip(names, both, strict=True)}
-        for name in names:
-            stacked = np.column_stack([found[f"{name}/{label}"] for label in IN_SCOPE])
-            found[f"macro_{name}"] = scoring.mean_over_classes(stacked)
-        found["scope_roc_auc"] = scoring.ranking_scores(weights, in_scope, scope)[0]
-        return found
-
-    group_of = _group_index(table, np.ones(len(table), dtype=bool))
-    metrics = bootstrap(scores, group_of, n_bootstrap, rng)
-    scope_metric = metrics["scope_roc_auc"]
-    if not table.has_other_outputs:
-        words = "the model has no output for other lesions"
-        scope_metric = Metric(None, None, None, len(table), BOOTSTRAP, words)
-    elif scope_metric.value is None:
-        words = "no image is out of scope" if in_scope.all() else "no image is in scope"
-        scope_metric = Metric(None, None, None, len(table), BOOTSTRAP, words)
-    said = [
-        label.value if label in IN_SCOPE else "other"
-        for label in (table.labels[k] for k in table.joint.argmax(axis=1))
-    ]
-    answers = {
-        label: {
-            answer: sum(t == label and s == answer for t, s in zip(table.y_true, said, strict=True))
-            for answer in (*(label.value for label in IN_SCOPE), "other")
-        }
-        for label in Label
-        if label in table.y_true
-    }
-    by_class = {}
-    for label in IN_SCOPE:
-        found = {name: metrics[f"{name}/{label}"] for name in names}
-        if label not in table.y_true:
-            found = {
-                name: Metric(None, None, None, 0, BOOTSTRAP, f"no image is {label}")
-                for name in names
-            }
-        by_class[label] = found
-    return OpenSet(
-        n=len(table),
-        n_groups=len(np.unique(group_of)),
-        n_out_of_scope=int((~in_scope).sum()),
-        by_class=by_class,
-        macro={f"macro_{name}": metrics[f"macro_{name}"] for name in names},
-        scope_roc_auc=scope_metric,
-        answers=answers,
-    )

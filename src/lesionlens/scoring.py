@@ -204,17 +204,31 @@ def log_losses(weights: np.ndarray, true_probability: np.ndarray) -> np.ndarray:
     return ratio(weights @ -np.log(clipped), weights.sum(axis=1))
 
 
-def calibration_bin_of(confidence: np.ndarray, n_bins: int = CALIBRATION_BINS) -> np.ndarray:
+def calibration_bin_of(
+    confidence: np.ndarray, n_bins: int = CALIBRATION_BINS, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Sort rows into bins of equal mass by confidence; equal confidences share a bin.
 
     Equal mass rather than equal width, because most answers of a good model crowd near 1
     (Nixon et al. 2019, https://arxiv.org/abs/1904.01685).
 
+    Args:
+        confidence: (N,).
+        n_bins: how many.
+        weights: (N,), the mass of each row; None: all alike.
+
     Returns:
         (N,) int, 0..n_bins-1; with many ties some bins stay empty.
     """
-    # "higher" puts each edge on a row, so that no edge is a rounding error away from a tie.
-    edges = np.quantile(confidence, np.arange(1, n_bins) / n_bins, method="higher")
+    shares = np.arange(1, n_bins) / n_bins
+    if weights is None or not weights.sum() > 0:
+        # "higher" puts each edge on a row, so that no edge is a rounding error away from a tie.
+        edges = np.quantile(confidence, shares, method="higher")
+    else:
+        order = np.argsort(confidence, kind="stable")
+        mass = np.cumsum(weights[order])
+        first = np.searchsorted(mass, shares * mass[-1], side="right")
+        edges = confidence[order][np.minimum(first, len(order) - 1)]
     return np.searchsorted(edges, confidence, side="right")
 
 
@@ -235,3 +249,66 @@ def calibration_errors(
     gap = np.zeros((len(confidence), int(bin_of.max()) + 1))
     gap[np.arange(len(confidence)), bin_of] = confidence - is_right
     return ratio(np.abs(weights @ gap).sum(axis=1), weights.sum(axis=1))
+
+
+def half_and_half(weights: np.ndarray, is_in_scope: np.ndarray) -> np.ndarray:
+    """Weigh the rows out of scope so that they count as much as those in scope, together.
+
+    Archives hold ten nevi to a carcinoma, a clinic's camera some other share. What depends on
+    that share is told at one half, a stated convention, whatever a table holds.
+
+    Args:
+        weights: (B, N), non-negative.
+        is_in_scope: (N,) bool.
+
+    Returns:
+        (B, N); a sample without a row of one kind has weights that sum to 0 or NaN, so that
+        whatever is made of it is NaN.
+    """
+    factor = ratio(weights @ is_in_scope, weights @ ~is_in_scope)
+    return np.where(is_in_scope, weights, weights * factor[:, np.newaxis])
+
+
+def risk_coverage_curve(
+    score: np.ndarray, is_wrong: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many answers are wrong among those given, as fewer and fewer are withheld.
+
+    El-Yaniv and Wiener 2010, https://www.jmlr.org/papers/v11/el-yaniv10a.html: the answers of
+    highest score are given first; rows of equal score are given together.
+
+    Args:
+        score: (N,), N at least 1.
+        is_wrong: (N,) bool.
+        weights: (N,), how much each row counts; None: all alike.
+
+    Returns:
+        Share of rows answered (ascending, ending at 1) and share wrong among them, a point per
+        distinct score.
+    """
+    mass = np.ones(len(score)) if weights is None else weights
+    order = np.argsort(-score, kind="stable")
+    _, ends = _steps(score[order])
+    seen = np.cumsum(mass[order])[ends]
+    wrong = np.cumsum((mass * is_wrong)[order])[ends]
+    return seen / seen[-1], wrong / seen
+
+
+def risk_coverage_areas(weights: np.ndarray, score: np.ndarray, is_wrong: np.ndarray) -> np.ndarray:
+    """Return the area under the risk-coverage curve (AURC), 0 best, 1 worst, (B,).
+
+    The mean over rows of the share wrong among the answers of no lower score (Geifman, Uziel
+    and El-Yaniv 2019, https://arxiv.org/abs/1805.08206).
+
+    Args:
+        weights: (B, N).
+        score: (N,).
+        is_wrong: (N,) bool.
+    """
+    order = np.argsort(-score, kind="stable")
+    _, ends = _steps(score[order])
+    ranked = weights[:, order]
+    seen = np.cumsum(ranked, axis=1)[:, ends]
+    wrong = np.cumsum(ranked * is_wrong[order], axis=1)[:, ends]
+    step = np.diff(seen, axis=1, prepend=0)
+    return ratio((step * wrong / np.maximum(seen, 1e-300)).sum(axis=1), seen[:, -1])
