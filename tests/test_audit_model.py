@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import re
 import shutil
@@ -22,6 +23,7 @@ from lesionlens.cli.main import app
 from lesionlens.evidence.perturbations import PERTURBATIONS
 from lesionlens.runtime import Model
 
+DOCS = Path(__file__).parent.parent / "docs"
 QUICK = ["--bootstrap", "100"]
 #: All that is no matter of changing every picture fifty times.
 FEW = ["--only", "shortcuts,subgroups,views,failures"]
@@ -272,3 +274,23 @@ def test_a_mask_of_another_picture_stops_the_audit_and_is_named(
     assert done.exit_code == 2
     assert name in done.output
     assert "another shape" in done.output
+
+
+@pytest.mark.slow
+def test_the_page_of_the_docs_is_written_from_an_audit(audit: dict[str, Any]) -> None:
+    spec = importlib.util.spec_from_file_location("make_evidence", DOCS / "make_evidence.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_evidence = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_evidence)
+    found = make_evidence.blocks({"one": audit, "two": audit})
+    page = (DOCS / "evidence.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- begin (\w+) -->", page)) == set(found)
+    for name, text in found.items():
+        lines = text.splitlines()
+        assert len(lines) >= 2, name
+        assert {line.count("|") for line in lines} == {lines[0].count("|")}, name
+        assert not re.search(r"\bnan\b|None", text), name
+    written = make_evidence.filled(page, found)
+    assert found["views"] in written
+    assert make_evidence.filled(written, found) == written
