@@ -176,29 +176,23 @@ def _draw_curves(axes: Axes, evaluation: Evaluation, name: str) -> None:
     _grid(axes)
 
 
-def draw_reliability(evaluation: Evaluation) -> Figure:
+def draw_reliability(evaluation: Evaluation, before: Evaluation | None = None) -> Figure:
     """Draw how often the model is right against how sure it is, and how many answers that is.
 
     Bins are those of the expected calibration error; bars are Wilson's intervals.
+
+    Args:
+        evaluation: whose answers to draw.
+        before: of the same images before calibration; its dots are hollow.
     """
     figure = _bare_figure(_WIDTH_IN, 5.2)
     axes, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.6, 1]})
-    chosen = evaluation.table.is_in_scope
-    conditional = evaluation.table.conditional[chosen]
-    truths = np.array([IN_SCOPE.index(y) for y in evaluation.table.y_true if y in IN_SCOPE])
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.8, linestyle=(0, (1, 2)))
-    if len(truths):
-        confidence = conditional.max(axis=1)
-        is_right = conditional.argmax(axis=1) == truths
-        bin_of = scoring.calibration_bin_of(confidence)
-        for found in np.unique(bin_of):
-            inside = bin_of == found
-            share = proportion(int(is_right[inside].sum()), int(inside.sum()))
-            value, low, high = _ends(share)
-            axes.errorbar(
-                confidence[inside].mean(), value, yerr=[[value - low], [high - value]],
-                fmt="o", color="#0072B2", markersize=5, linewidth=1.2, capsize=2.5, clip_on=False,
-            )  # fmt: skip
+    if before is not None:
+        _draw_reliability(axes, *_confidence_and_right(before), "#CC79A7", "white")
+    confidence, is_right = _confidence_and_right(evaluation)
+    if len(confidence):
+        _draw_reliability(axes, confidence, is_right, "#0072B2", "#0072B2")
         below.hist(
             [confidence[~is_right], confidence[is_right]],
             bins=np.linspace(1 / 3, 1, 21), stacked=True, color=["#D55E00", "#56B4E9"],
@@ -206,8 +200,12 @@ def draw_reliability(evaluation: Evaluation) -> Figure:
         )  # fmt: skip
         below.legend(loc="upper left", **_LEGEND)
     error = evaluation.overall["expected_calibration_error"]
+    words = _told(error)
+    if before is not None:
+        earlier = before.overall["expected_calibration_error"]
+        words += f"\nbefore calibration (hollow)\n{_told(earlier)}"
     axes.text(
-        0.03, 0.95, f"Expected calibration error\n{_told(error)}",
+        0.03, 0.95, f"Expected calibration error\n{words}",
         transform=axes.transAxes, va="top", fontsize=8.5, linespacing=1.5,
     )  # fmt: skip
     axes.text(0.99, 0.045, "bars: Wilson's 95 % interval\ndots: a tenth of the answers each",
@@ -220,6 +218,30 @@ def draw_reliability(evaluation: Evaluation) -> Figure:
     for part in (axes, below):
         _grid(part)
     return figure
+
+
+def _confidence_and_right(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of each answer of the closed set, and whether it is right."""
+    conditional = evaluation.table.conditional[evaluation.table.is_in_scope]
+    truths = [IN_SCOPE.index(y) for y in evaluation.table.y_true if y in IN_SCOPE]
+    return conditional.max(axis=1), conditional.argmax(axis=1) == np.array(truths, dtype=int)
+
+
+def _draw_reliability(
+    axes: Axes, confidence: np.ndarray, is_right: np.ndarray, colour: str, inside_colour: str
+) -> None:
+    if not len(confidence):
+        return
+    bin_of = scoring.calibration_bin_of(confidence)
+    for found in np.unique(bin_of):
+        inside = bin_of == found
+        share = proportion(int(is_right[inside].sum()), int(inside.sum()))
+        value, low, high = _ends(share)
+        axes.errorbar(
+            confidence[inside].mean(), value, yerr=[[value - low], [high - value]],
+            fmt="o", color=colour, markerfacecolor=inside_colour, markersize=5, linewidth=1.2,
+            capsize=2.5, clip_on=False,
+        )  # fmt: skip
 
 
 def draw_worst_errors(errors: Sequence[WrongAnswer], images: Mapping[str, Path]) -> Figure | None:

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lesionlens import __version__, figures
+from lesionlens import __version__, charts, figures
 from lesionlens.errors import DataError
 from lesionlens.files import atomic_write, write_json
 from lesionlens.imaging import SUFFIXES
 from lesionlens.intervals import Metric, proportion
+from lesionlens.judging import Verdicts
 from lesionlens.labels import FULL_NAMES, IN_SCOPE, Label
 from lesionlens.metrics import Evaluation, paired_differences
+from lesionlens.verdicts import CONFIDENT, OUT_OF_SCOPE, POOR_IMAGE, UNCERTAIN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,6 +56,13 @@ CLASS_NAMES: dict[str, str] = {
     "f1": "F1",
     "roc_auc": "ROC-AUC",
     "average_precision": "Average precision",
+}
+#: What to call the verdicts.
+VERDICT_NAMES: dict[str, str] = {
+    CONFIDENT: "Confident",
+    UNCERTAIN: "Uncertain",
+    OUT_OF_SCOPE: "Out of scope",
+    POOR_IMAGE: "Poor image",
 }
 
 
@@ -174,7 +183,29 @@ def summarise(evaluation: Evaluation) -> list[str]:
             else f"Shown one image of the three classes and one of the further {others}, it tells "
             f"which is which {_percent(scope.value, 0)} of the time."
         )
+    if evaluation.judgement.verdicts is not None:
+        sentences.append(_summarise_verdicts(evaluation.judgement.verdicts))
     return sentences
+
+
+def _summarise_verdicts(verdicts: Verdicts) -> str:
+    rows = {
+        "the three classes": verdicts.in_scope,
+        "other lesions": verdicts.other_lesions,
+        "melanoma": verdicts.by_label.get(Label.MEL),
+        "what is not skin": verdicts.by_label.get(Label.NOT_SKIN),
+    }
+    told = [
+        f"{_percent(row.shares[CONFIDENT].value or 0.0)} of the images of {name}"
+        for name, row in rows.items()
+        if row is not None and row.n
+    ]
+    kept = verdicts.kept_cancer.value
+    tail = "" if kept is None else (
+        f" Of the images of BCC and SCC {_percent(kept)} keep the right answer, as the label or "
+        "in the prediction set."
+    )  # fmt: skip
+    return f"It answers with confidence about {', '.join(told)}.{tail}"
 
 
 def _percent(share: float, digits: int = 1) -> str:
@@ -213,6 +244,7 @@ def write_report(
     images: Mapping[str, Path] | None = None,
     reference: Reference | None = None,
     comparison: Sequence[tuple[str, Evaluation]] = (),
+    before: Evaluation | None = None,
 ) -> Path:
     """Write ``metrics.json``, ``figures/*.png`` and ``report.html``; existing ones are replaced.
 
@@ -224,13 +256,17 @@ def write_report(
             them, the report carries them within itself.
         reference: a published result to set beside ours.
         comparison: other tables, by name, to set beside this one.
+        before: the same images before calibration, for the picture of reliability.
 
     Returns:
         Path of ``report.html``.
 
     Raises:
+        DataError: ``before`` is of other images.
         LesionLensError: the folder cannot be written.
     """
+    if before is not None and set(before.table.image_ids) != set(evaluation.table.image_ids):
+        raise DataError("before: holds other images; a table of the same images is needed")
     target = Path(directory)
     differences = [
         (name, found)
@@ -245,6 +281,7 @@ def write_report(
             "lesionlens": __version__,
             **evaluation.to_json(),
             "reference": reference and reference.to_json(),
+            "before": before and before.to_json(),
             "comparison": {name: other.to_json() for name, other in comparison},
             "differences": {
                 name: {key: metric.to_json() for key, metric in found.items()}
@@ -259,9 +296,13 @@ def write_report(
             "confusion": figures.draw_confusion(evaluation),
             "roc": figures.draw_roc(evaluation),
             "precision_recall": figures.draw_precision_recall(evaluation),
-            "reliability": figures.draw_reliability(evaluation),
+            "reliability": figures.draw_reliability(evaluation, before),
+            "risk_coverage": charts.draw_risk_coverage(evaluation, comparison),
             "worst_errors": figures.draw_worst_errors(errors, images or {}),
         }
+    drawn["scope_reliability"] = charts.draw_scope_reliability(evaluation)
+    verdicts = evaluation.judgement.verdicts
+    drawn["verdicts"] = None if verdicts is None else charts.draw_verdicts(verdicts)
     if comparison:
         drawn["comparison"] = figures.draw_comparison([(title, evaluation), *comparison])
     embedded = {}
@@ -307,6 +348,7 @@ def _template() -> Any:
     environment.globals.update(
         labels=IN_SCOPE,
         full_names=FULL_NAMES,
+        verdict_names=VERDICT_NAMES,
         overall_names=OVERALL_NAMES,
         class_names=CLASS_NAMES,
     )

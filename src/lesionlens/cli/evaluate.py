@@ -11,9 +11,12 @@ import typer
 from lesionlens.cli import console
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from lesionlens.judging import Sets, Verdicts
     from lesionlens.metrics import Evaluation
+    from lesionlens.selective import Selective
 
 
 class EvaluationFormat(StrEnum):
@@ -64,6 +67,14 @@ def evaluate(
             help="Another prediction table to set beside this one; may be given several times.",
         ),
     ] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="The same images before calibration (temperature 1), to show in the picture of "
+            "reliability what calibration did.",
+        ),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -94,6 +105,8 @@ def evaluate(
         lesionlens evaluate answers.csv --truth truth.csv --format json --no-report
 
         lesionlens evaluate lens.csv --compare paper=paper.csv --reference paper
+
+        lesionlens evaluate balanced.csv --compare sensitive=sensitive.csv --before raw.csv
     """
     from lesionlens.metrics import evaluate as score
     from lesionlens.prediction_table import load_predictions
@@ -103,8 +116,10 @@ def evaluate(
         console.require("evaluate (without --no-report)", "report", "matplotlib", "jinja2")
     table = load_predictions(predictions, truth=truth)
     tables = [(name, load_predictions(path)) for name, path in others]
+    table_before = None if before is None else load_predictions(before)
     evaluation = score(table, seed=seed, n_bootstrap=bootstrap)
     comparison = [(name, score(other, seed=seed, n_bootstrap=bootstrap)) for name, other in tables]
+    raw = None if table_before is None else score(table_before, seed=seed, n_bootstrap=bootstrap)
     talk = console.stderr()
     for remark in table.remarks:
         talk.print(f"{predictions}: {remark}", soft_wrap=True, markup=False)
@@ -120,6 +135,7 @@ def evaluate(
             images=None if images is None else reporting.find_images(images, wanted),
             reference=None if reference is None else reporting.load_reference(reference.value),
             comparison=comparison,
+            before=raw,
         )
     if format_ is EvaluationFormat.JSON:
         import json
@@ -183,6 +199,50 @@ def _print_tables(
     for label, counts in zip(IN_SCOPE, evaluation.confusion, strict=True):
         confusion.add_row(label.value, *(f"{count:,}" for count in counts))
     out.print(confusion)
+    if evaluation.judgement.verdicts is not None:
+        _print_verdicts(out, evaluation.judgement.verdicts, evaluation.selective)
+    if evaluation.judgement.sets is not None:
+        _print_sets(out, evaluation.judgement.sets)
+
+
+def _print_verdicts(out: Console, verdicts: Verdicts, selective: Selective) -> None:
+    from lesionlens.reporting import VERDICT_NAMES, format_metric
+
+    table = _new_table("truth \\ verdict", "images", *VERDICT_NAMES.values(), "right if confident")
+    rows = {label.value: row for label, row in verdicts.by_label.items()}
+    rows |= {"the three": verdicts.in_scope, "other lesions": verdicts.other_lesions}
+    for name, row in rows.items():
+        if row.n:
+            shares = (format_metric(row.shares[verdict]) for verdict in VERDICT_NAMES)
+            right = f"{round((row.confident_right.value or 0) * row.n):,} of "
+            table.add_row(name, f"{row.n:,}", *shares, f"{right}{row.counts['confident']:,}")
+    out.print(table)
+    prices = _new_table("", "share (95 %)")
+    prices.add_row("BCC and SCC that keep the right answer", format_metric(verdicts.kept_cancer))
+    prices.add_row(
+        "BCC and SCC that point to either (sensitivity)", format_metric(verdicts.sensitivity_cancer)
+    )
+    for label, metric in verdicts.specificity_cancer.items():
+        prices.add_row(f"{label} that points to neither (specificity)", format_metric(metric))
+    for words, curve in (("the three", selective.closed), ("half other lesions", selective.half)):
+        if curve is not None and curve.confident is not None and curve.confident_error is not None:
+            prices.add_row(f"answered with confidence, {words}", format_metric(curve.confident))
+            prices.add_row("  of these, wrong", format_metric(curve.confident_error))
+    out.print(prices)
+
+
+def _print_sets(out: Console, sets: Sets) -> None:
+    from lesionlens.reporting import format_metric
+
+    table = _new_table("sets of", "coverage", "labels in a set", "empty", "one label")
+    rows = {label.value: row for label, row in sets.by_label.items()}
+    rows |= {"the three": sets.in_scope, "other lesions": sets.other_lesions}
+    for name, row in rows.items():
+        if row.n:
+            coverage = "–" if row.coverage is None else format_metric(row.coverage)
+            others = (row.mean_size, row.empty, row.single)
+            table.add_row(name, coverage, *(format_metric(metric) for metric in others))
+    out.print(table)
 
 
 def _new_table(first: str, *others: str) -> Table:
