@@ -64,6 +64,20 @@ VERDICT_NAMES: dict[str, str] = {
     OUT_OF_SCOPE: "Out of scope",
     POOR_IMAGE: "Poor image",
 }
+#: What to call what verdicts and sets come to, in the order of a comparison.
+JUDGED_NAMES: dict[str, str] = {
+    "confident_in_scope": "Confident, the three classes",
+    "confident_error": "Confident and wrong, of these",
+    "confident_other_lesions": "Confident, other lesions",
+    "confident_MEL": "Confident, melanoma",
+    "confident_NotSkin": "Confident, not skin",
+    "half_confident_error": "Confident and wrong, half other lesions",
+    "kept_cancer": "BCC and SCC that keep the right answer",
+    "sensitivity_cancer": "BCC and SCC that point to either",
+    **{f"coverage_{label}": f"Coverage of the sets, {label}" for label in IN_SCOPE},
+    "mean_set_size": "Labels in a set, the three classes",
+    "empty_sets_other_lesions": "Empty sets, other lesions",
+}
 
 
 @dataclass(frozen=True)
@@ -324,6 +338,7 @@ def write_report(
         has_images=bool(images),
         reference=reference,
         entries=[(title, evaluation), *comparison],
+        summaries=[found.summary() for found in (evaluation, *(e for _, e in comparison))],
         differences=differences,
         version=__version__,
         written=f"{today.day} {today:%B %Y}",
@@ -349,6 +364,7 @@ def _template() -> Any:
         labels=IN_SCOPE,
         full_names=FULL_NAMES,
         verdict_names=VERDICT_NAMES,
+        judged_names=JUDGED_NAMES,
         overall_names=OVERALL_NAMES,
         class_names=CLASS_NAMES,
     )

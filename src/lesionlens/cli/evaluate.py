@@ -164,7 +164,7 @@ def _print_tables(
     from rich.console import Console
 
     from lesionlens.labels import IN_SCOPE
-    from lesionlens.reporting import CLASS_NAMES, OVERALL_NAMES, format_metric
+    from lesionlens.reporting import CLASS_NAMES, JUDGED_NAMES, OVERALL_NAMES, format_metric
 
     # A pipe or a file gets whole lines, however long; a terminal gets what fits.
     out = Console(highlight=False)
@@ -188,6 +188,12 @@ def _print_tables(
         ):
             found = (other.summary().get(name) for _, other in entries)
             overall.add_row(words, *("" if m is None else format_metric(m) for m in found))
+    if comparison:
+        summaries = [other.summary() for _, other in entries]
+        for key, words in JUDGED_NAMES.items():
+            if any(key in summary for summary in summaries):
+                told = (format_metric(s[key]) if key in s else "" for s in summaries)
+                overall.add_row(words, *told)
     out.print(overall)
     by_class = _new_table("", *(label.value for label in IN_SCOPE))
     for key, words in CLASS_NAMES.items():

@@ -28,6 +28,13 @@ HEADLINE = (
     "expected_calibration_error",
     *(f"open_roc_auc_{label}" for label in IN_SCOPE),
     "open_scope_roc_auc",
+    "open_not_skin_roc_auc",
+    *(f"confident_{name}" for name in ("in_scope", "other_lesions", "MEL", "NotSkin")),
+    "confident_error",
+    *(f"coverage_{label}" for label in IN_SCOPE),
+    "mean_set_size",
+    "kept_cancer",
+    "sensitivity_cancer",
 )
 
 
