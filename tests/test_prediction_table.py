@@ -196,3 +196,68 @@ def test_a_verdict_or_a_set_that_cannot_be_is_named(
     )
     with pytest.raises(DataError, match=re.escape(words)):
         load_predictions(path)
+
+
+JUDGED = (
+    "file,label,verdict,probability_BCC,probability_SCC,probability_Normal,scope,prediction_set,"
+    "quality,policy,views,elapsed_ms,error\n"
+    "p/a.jpg,BCC,confident,0.8,0.1,0.1,0.9,BCC,,balanced,10,3,\n"
+    "p/b.jpg,SCC,poor_image,0.2,0.5,0.3,0.9,BCC|SCC,blur|glare,balanced,10,3,\n"
+    "p/c.jpg,,,,,,,,,,,,is empty\n"
+    "p/d.jpg,BCC,out_of_scope,0.8,0.1,0.1,0.02,,,balanced,10,3,\n"
+)
+JUDGED_TRUTH = "file,y_true\na.jpg,BCC\nb.jpg,SCC\nc.jpg,BCC\nd.jpg,NotSkin\n"
+
+
+def test_verdicts_and_sets_are_read_from_the_answers_of_predict(tmp_path: Path) -> None:
+    truth = _write(tmp_path, JUDGED_TRUTH, "truth.csv")
+    table = load_predictions(_write(tmp_path, JUDGED), truth=truth)
+    assert table.image_ids == ("a", "b", "d")  # c could not be read: it has no verdict to refuse
+    assert table.y_true == (Label.BCC, Label.SCC, Label.NOT_SKIN)
+    assert table.verdicts == ("confident", "poor_image", "out_of_scope")
+    assert table.sets is not None
+    assert table.sets.tolist() == [[True, False, False], [True, True, False], [False] * 3]
+    np.testing.assert_allclose(table.scope, [0.9, 0.9, 0.02])
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        ("confident", "sure", "verdict of a is 'sure'; one of confident, uncertain"),
+        ("confident", "nan", "verdict of a is 'nan'"),
+        (",confident", ",", "verdict of a is 'empty'"),
+        ("0.9,BCC,", "0.9,nan,", "prediction_set of p/a.jpg names 'nan'; BCC|SCC|Normal or a part"),
+        ("0.9,BCC,", "nan,BCC,", "scope of p/a.jpg is 'nan'; a number from 0 to 1"),
+        ("0.9,BCC,", ",BCC,", "scope of p/a.jpg is 'empty'; a number from 0 to 1"),
+        ("0.9,BCC,", "1.7,BCC,", "scope of p/a.jpg is '1.7'; a number from 0 to 1"),
+        ("0.9,BCC,", "-0.1,BCC,", "scope of p/a.jpg is '-0.1'; a number from 0 to 1"),
+        ("confident,0.8", "confident,nan", "probability_BCC of p/a.jpg is 'nan'"),
+    ],
+)
+def test_a_bad_cell_among_the_answers_of_predict_is_told_with_the_file_once(
+    tmp_path: Path, good: str, bad: str, words: str
+) -> None:
+    assert JUDGED.count(good) >= 1
+    path = _write(tmp_path, JUDGED.replace(good, bad, 1))
+    with pytest.raises(DataError) as caught:
+        load_predictions(path, truth=_write(tmp_path, JUDGED_TRUTH, "truth.csv"))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).count(str(path)) == 1
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("sets", [np.ones((1, 3), bool), np.ones((2, 2), bool)])
+def test_sets_of_other_images_are_refused(sets: np.ndarray) -> None:
+    with pytest.raises(DataError, match="2 images do not go with sets of shape"):
+        PredictionTable(
+            ("a", "b"), ("a", "b"), ("", ""), (Label.BCC, Label.SCC), IN_SCOPE, np.eye(3)[:2],
+            sets=sets,
+        )  # fmt: skip
+
+
+def test_verdicts_of_other_images_are_refused() -> None:
+    with pytest.raises(DataError, match="2 images do not go with 1 verdicts"):
+        PredictionTable(
+            ("a", "b"), ("a", "b"), ("", ""), (Label.BCC, Label.SCC), IN_SCOPE, np.eye(3)[:2],
+            verdicts=("confident",),
+        )  # fmt: skip

@@ -224,7 +224,7 @@ def load_predictions(
             sets=np.array([_members(path, row) for row in rows]) if _SET in columns else None,
         )
     except DataError as error:
-        if str(error).startswith(f"{blamed}: "):
+        if str(error).startswith((f"{path}: ", f"{blamed}: ")):
             raise
         raise DataError(f"{path}: {error}") from error
 
@@ -269,20 +269,26 @@ def _labels_of(path: str | os.PathLike[str], columns: Collection[str]) -> list[L
 def _probabilities(
     path: str | os.PathLike[str], row: Mapping[str, str], labels: Sequence[Label]
 ) -> list[float]:
-    values = []
-    for label in labels:
-        text = row[_PREFIX + label.value]
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise DataError(
-                f"{path}: {_PREFIX}{label.value} of {row.get('image_id') or row.get('file')} is "
-                f"{text or 'empty'!r}; a number from 0 to 1 is needed"
-            )
-        values.append(value)
-    return values
+    return [_number(path, row, _PREFIX + label.value) for label in labels]
+
+
+def _number(path: str | os.PathLike[str], row: Mapping[str, str], column: str) -> float:
+    """Return the probability in a cell; whether it fits the others is the table's business."""
+    text = row[column]
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (column == "scope" and not 0 <= value <= 1):
+        raise DataError(
+            f"{path}: {column} of {_name_of(row)} is {text or 'empty'!r}; "
+            "a number from 0 to 1 is needed"
+        )
+    return value
+
+
+def _name_of(row: Mapping[str, str]) -> str:
+    return row.get("image_id") or row.get("file") or "an image without a name"
 
 
 def _members(path: str | os.PathLike[str], row: Mapping[str, str]) -> list[bool]:
@@ -290,7 +296,7 @@ def _members(path: str | os.PathLike[str], row: Mapping[str, str]) -> list[bool]
     unknown = [name for name in names if name not in list(IN_SCOPE)]
     if unknown:
         raise DataError(
-            f"{path}: {_SET} of {row.get('image_id') or row.get('file')} names {unknown[0]!r}; "
+            f"{path}: {_SET} of {_name_of(row)} names {unknown[0]!r}; "
             f"{_SET_SEPARATOR.join(IN_SCOPE)} or a part of it is needed"
         )
     return [label.value in names for label in IN_SCOPE]
@@ -300,8 +306,8 @@ def _true_label(path: str | os.PathLike[str], row: Mapping[str, str]) -> Label:
     label = from_folder(row["y_true"])
     if label is None:
         raise DataError(
-            f"{path}: y_true of {row.get('image_id') or row.get('file')} is "
-            f"{row['y_true'] or 'empty'!r}, which is no known label; known are {_ACCEPTED_LABELS}"
+            f"{path}: y_true of {_name_of(row)} is {row['y_true'] or 'empty'!r}, "
+            f"which is no known label; known are {_ACCEPTED_LABELS}"
         )
     return label
 
@@ -313,13 +319,9 @@ def _with_scope(
     labels: Sequence[Label],
 ) -> tuple[np.ndarray, list[Label]]:
     """Undo what ``predict`` shows: conditional times scope, and all that is left as UNK."""
-    texts = [row["scope"] for row in rows]
-    if not any(texts):
+    if not any(row["scope"] for row in rows):
         return conditional, list(labels)
-    try:
-        scope = np.array([float(text) for text in texts])
-    except ValueError as error:
-        raise DataError(f"{path}: scope must be a number from 0 to 1 in every row") from error
+    scope = np.array([_number(path, row, "scope") for row in rows])
     joint = np.column_stack([conditional * scope[:, np.newaxis], 1 - scope])
     return joint, [*labels, Label.UNK]
 
