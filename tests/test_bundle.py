@@ -88,7 +88,10 @@ def test_an_older_format_says_what_it_lacks_and_how_to_get_it(tmp_path: Path) ->
 
 def test_policies_and_scores_come_back_as_they_were_written(tmp_path: Path) -> None:
     thresholds = {1: 0.5, 10: 0.6}
-    policies = {"balanced": Policy(0.9, thresholds), "sensitive": Policy(0.95, {1: 1.01})}
+    policies = {
+        "balanced": Policy(0.9, 0.95, thresholds),
+        "sensitive": Policy(0.95, 0.975, {1: 1.01}),
+    }
     written = tiny_model.spec(policies=policies, zooms=(1.0, 0.5))
     found = tiny_model.write(tmp_path, policies=policies, zooms=(1.0, 0.5)).spec
     assert load_bundle(tmp_path).spec == found

@@ -120,7 +120,7 @@ def test_confident_needs_both_the_class_and_the_scope() -> None:
     sure = np.array([[0.9, 0.05, 0.03, 0.02]])
     torn = np.array([[0.5, 0.48, 0.01, 0.01]])
     elsewhere = np.array([[0.09, 0.005, 0.005, 0.9]])  # BCC 90 % given it is one of the three
-    verdicts = [judge(x, (*IN_SCOPE, NV), ALONE, 0.8)[0] for x in (sure, torn, elsewhere)]
+    verdicts = [judge(x, (*IN_SCOPE, NV), ALONE, ALONE, 0.8)[0] for x in (sure, torn, elsewhere)]
     assert verdicts == ["confident", "uncertain", "uncertain"]
 
 
@@ -135,16 +135,17 @@ def test_confident_needs_both_the_class_and_the_scope() -> None:
 )
 def test_the_set_has_its_say_in_the_verdict(members: tuple[bool, ...], verdict: str) -> None:
     joint = np.array([[0.9, 0.05, 0.05]])
-    assert judge(joint, IN_SCOPE, np.array([members]), 0.8) == [verdict]
+    assert judge(joint, IN_SCOPE, np.array([members]), np.array([members]), 0.8) == [verdict]
 
 
 def test_an_empty_set_and_a_low_probability_are_out_of_scope() -> None:
     joint, empty = np.array([[0.4, 0.1, 0.1, 0.4]]), np.zeros((1, 3), bool)
-    assert judge(joint, (*IN_SCOPE, NV), empty, 0.8) == ["out_of_scope"]
+    assert judge(joint, (*IN_SCOPE, NV), empty, empty, 0.8) == ["out_of_scope"]
+    assert judge(joint, (*IN_SCOPE, NV), empty, ALONE, 0.8) == ["uncertain"]  # not far enough off
 
 
 def test_the_threshold_itself_is_confident() -> None:
-    assert judge(np.array([[0.8, 0.1, 0.1]]), IN_SCOPE, ALONE, 0.8) == ["confident"]
+    assert judge(np.array([[0.8, 0.1, 0.1]]), IN_SCOPE, ALONE, ALONE, 0.8) == ["confident"]
 
 
 def _rows(*tops: float) -> np.ndarray:
@@ -191,7 +192,7 @@ def test_the_promise_holds_on_the_data_it_was_chosen_on(rng: np.random.Generator
     truth = [NINE[rng.choice(9, p=row)] for row in joint]
     sets = joint[:, :3] >= 0.3
     threshold = choose_confident_at(joint, NINE, truth, sets=sets)
-    verdicts = judge(joint, NINE, sets, threshold)
+    verdicts = judge(joint, NINE, sets, sets, threshold)
     right = [
         NINE[int(row[:3].argmax())] == true
         for row, true, verdict in zip(joint, truth, verdicts, strict=True)
@@ -202,4 +203,4 @@ def test_the_promise_holds_on_the_data_it_was_chosen_on(rng: np.random.Generator
 
 
 def test_never_is_never_reached() -> None:
-    assert judge(np.array([[1.0, 0.0, 0.0]]), IN_SCOPE, ALONE, NEVER) == ["uncertain"]
+    assert judge(np.array([[1.0, 0.0, 0.0]]), IN_SCOPE, ALONE, ALONE, NEVER) == ["uncertain"]

@@ -136,8 +136,8 @@ def spec(**changes: object) -> ModelSpec:
         "licence": "none needed",
         "conformal": {1: SETS},
         "policies": {
-            "balanced": Policy(0.9, {1: 0.8}),
-            "sensitive": Policy(0.95, {1: 0.9}),
+            "balanced": Policy(0.9, 0.95, {1: 0.8}),
+            "sensitive": Policy(0.95, 0.98, {1: 0.9}),
         },
         "temperature": {1: 1.0, 10: 0.8},
         "views": 10,

@@ -46,6 +46,7 @@ class Policy:
     """How cautiously answers are judged."""
 
     coverage: float  # of prediction sets, of each class, 0..1
+    scope_coverage: float  # of the wider sets whose emptiness means out of scope
     confident_at: dict[int, float]  # number of views -> joint probability, above 0
 
     def confident_at_for(self, views: int) -> float:
@@ -109,6 +110,7 @@ class ModelSpec:
             "policies": {
                 name: {
                     "coverage": policy.coverage,
+                    "scope_coverage": policy.scope_coverage,
                     "confident_at": {str(n): p for n, p in sorted(policy.confident_at.items())},
                 }
                 for name, policy in self.policies.items()
@@ -275,6 +277,10 @@ def _is_views(key: Any) -> bool:
     return isinstance(key, str) and key.isdecimal() and 1 <= int(key) <= MAX_VIEWS
 
 
+def _is_share(value: Any) -> TypeGuard[float]:
+    return _is_number(value) and 0 < value < 1
+
+
 def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -336,19 +342,19 @@ class _Reader:
     def policies(self) -> dict[str, Policy]:
         table = self.table("policies")
         accepted = (
-            f"{' and '.join(POLICIES)}, each with a coverage within 0..1 and confident_at by "
-            "number of views,"
+            f"{' and '.join(POLICIES)}, each with coverage and scope_coverage within 0..1 and "
+            "confident_at by number of views,"
         )
         found = {}
         for name in POLICIES:
             values = table.get(name)
             if not isinstance(values, Mapping):
                 self.refuse("policies", accepted)
-            coverage = values.get("coverage")
-            if not _is_number(coverage) or not 0 < coverage < 1:
+            coverage, wider = values.get("coverage"), values.get("scope_coverage")
+            if not _is_share(coverage) or not _is_share(wider):
                 self.refuse("policies", accepted)
             thresholds = self._positive_by_views(values, "confident_at", accepted, of="policies")
-            found[name] = Policy(float(coverage), thresholds)
+            found[name] = Policy(float(coverage), float(wider), thresholds)
         return found
 
     def conformal(self) -> dict[int, ConformalSets]:

@@ -213,10 +213,12 @@ class Classifier:
         joint = combine(logits, spec.temperature_for(n_views))
         probabilities, scope = split_scope(joint, spec.labels)
         in_scope = joint[[spec.labels.index(label) for label in IN_SCOPE]]
-        members = spec.conformal_for(n_views).sets(in_scope, self._coverage)
+        conformal = spec.conformal_for(n_views)
+        members = conformal.sets(in_scope, self._coverage)
+        wider = conformal.sets(in_scope, self._policy.scope_coverage)
         confident_at = self._policy.confident_at_for(n_views)
         quality = assess(pixels)
-        verdict = judge(joint[None], spec.labels, members[None], confident_at)[0]
+        verdict = judge(joint[None], spec.labels, members[None], wider[None], confident_at)[0]
         return Prediction(
             file=name,
             label=max(probabilities, key=probabilities.__getitem__),

@@ -142,19 +142,24 @@ def top_in_scope(joint: np.ndarray, labels: Sequence[Label]) -> tuple[np.ndarray
 
 
 def judge(
-    joint: np.ndarray, labels: Sequence[Label], sets: np.ndarray, confident_at: float
+    joint: np.ndarray,
+    labels: Sequence[Label],
+    sets: np.ndarray,
+    wider_sets: np.ndarray,
+    confident_at: float,
 ) -> list[str]:
     """Return the verdict on each answer, its photo being good enough.
 
     ``confident``: no other class than the likeliest is in the set, and the joint probability of
     that reaches ``confident_at``. Being joint, it is low both when the three are hard to tell
-    apart and when the image is probably none of them. Else ``out_of_scope`` where the set is
-    empty: the image is unlike every class that is answered with. ``uncertain``: all else.
+    apart and when the image is probably none of them. Else ``out_of_scope`` where even the wider
+    set is empty: the image is unlike every class that is answered with. ``uncertain``: all else.
 
     Args:
         joint: (N, K), calibrated joint probabilities.
         labels: the K labels of the outputs.
         sets: (N, 3) bool, from ``conformal.ConformalSets.sets``.
+        wider_sets: (N, 3) bool, the same at the policy's scope coverage.
         confident_at: 0..1, or ``NEVER``.
 
     Returns:
@@ -164,7 +169,7 @@ def judge(
     is_confident = is_unrivalled(joint, labels, sets) & (probability >= confident_at)
     return [
         CONFIDENT if confident else UNCERTAIN if members.any() else OUT_OF_SCOPE
-        for confident, members in zip(is_confident, sets, strict=True)
+        for confident, members in zip(is_confident, sets | wider_sets, strict=True)
     ]
 
 

@@ -12,5 +12,8 @@ CONFIDENT, UNCERTAIN, OUT_OF_SCOPE, POOR_IMAGE = VERDICTS
 #: How cautiously an answer is judged, and the share of the images of each class whose prediction
 #: set is to hold the class. ``sensitive`` sends more away as uncertain, to lose fewer cancers.
 COVERAGE: dict[str, float] = {"balanced": 0.90, "sensitive": 0.95}
+#: The same of the wider sets that have to be empty, too, before an image is called out of scope:
+#: a cancer sent away is worse than a nevus called uncertain.
+SCOPE_COVERAGE: dict[str, float] = {"balanced": 0.95, "sensitive": 0.975}
 POLICIES: tuple[str, ...] = tuple(COVERAGE)
 DEFAULT_POLICY = "balanced"

@@ -18,13 +18,13 @@ from lesionlens.errors import TrainingError
 from lesionlens.files import read_json, write_json
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.records import Frame
-from lesionlens.verdicts import COVERAGE
+from lesionlens.verdicts import COVERAGE, SCOPE_COVERAGE
 
 #: The share of confident answers that has to be right, images of other things counted as half of
 #: what is shown (see ``_confident_at``).
 CONFIDENT_PRECISION = 0.9
 #: Increased whenever calibration.json holds other things.
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ class Calibration:
         """
         joint = combine(logits[:, None, :], self.temperature[views])
         chosen = self.policies[policy]
-        sets = self.conformal[views].sets(_in_scope(joint, labels), chosen.coverage)
-        return Judged(joint, sets, judge(joint, labels, sets, chosen.confident_at[views]))
+        scores, conformal = _in_scope(joint, labels), self.conformal[views]
+        sets = conformal.sets(scores, chosen.coverage)
+        wider = conformal.sets(scores, chosen.scope_coverage)
+        return Judged(joint, sets, judge(joint, labels, sets, wider, chosen.confident_at[views]))
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -68,7 +70,11 @@ class Calibration:
             "fitted_on": self.fitted_on,
             "temperature": self.temperature,
             "policies": {
-                name: {"coverage": policy.coverage, "confident_at": policy.confident_at}
+                name: {
+                    "coverage": policy.coverage,
+                    "scope_coverage": policy.scope_coverage,
+                    "confident_at": policy.confident_at,
+                }
                 for name, policy in self.policies.items()
             },
             "conformal": {
@@ -100,6 +106,7 @@ class Calibration:
             policies={
                 name: Policy(
                     float(values["coverage"]),
+                    float(values["scope_coverage"]),
                     {int(views): float(at) for views, at in values["confident_at"].items()},
                 )
                 for name, values in content["policies"].items()
@@ -138,7 +145,9 @@ def calibrate(
         for name, coverage in COVERAGE.items():
             sets = conformal[views].sets(scores, coverage)
             confident_at[name][views] = _confident_at(joint, truth, labels, sets)
-    policies = {name: Policy(COVERAGE[name], confident_at[name]) for name in COVERAGE}
+    policies = {
+        name: Policy(COVERAGE[name], SCOPE_COVERAGE[name], confident_at[name]) for name in COVERAGE
+    }
     return Calibration(temperature, conformal, policies, fitted_on)
 
 
