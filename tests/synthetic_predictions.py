@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.prediction_table import PredictionTable
+from lesionlens.verdicts import CONFIDENT, OUT_OF_SCOPE, UNCERTAIN
 
 OUTPUTS = (*IN_SCOPE, Label.NV, Label.MEL, Label.BKL, Label.AK, Label.DF, Label.VASC)
 COUNTS = {Label.BCC: 300, Label.SCC: 120, Label.NORMAL: 180, Label.NV: 200, Label.MEL: 100}
@@ -55,3 +58,13 @@ def make_table(
         labels=outputs,
         joint=exponential / exponential.sum(axis=1, keepdims=True),
     )
+
+
+def judge_simply(
+    table: PredictionTable, *, in_set_at: float = 0.2, confident_at: float = 0.6
+) -> PredictionTable:
+    """Return the table with sets and verdicts by one threshold each: enough to count with."""
+    sets = table.joint_in_scope >= in_set_at
+    is_confident = (sets.sum(axis=1) == 1) & (table.joint_in_scope.max(axis=1) >= confident_at)
+    verdicts = np.where(is_confident, CONFIDENT, np.where(sets.any(1), UNCERTAIN, OUT_OF_SCOPE))
+    return replace(table, sets=sets, verdicts=tuple(str(verdict) for verdict in verdicts))

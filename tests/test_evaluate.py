@@ -9,7 +9,7 @@ import pytest
 
 from lesionlens.cli.main import main
 from lesionlens.metrics import evaluate
-from synthetic_predictions import make_table
+from synthetic_predictions import judge_simply, make_table
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,25 @@ def test_tables_are_compared_side_by_side(run, predictions, tmp_path):
     assert "lens" in header
 
 
+def test_verdicts_and_sets_of_a_table_are_printed_and_policies_compared(run, table, tmp_path):
+    judge_simply(table).save(tmp_path / "balanced.csv")
+    judge_simply(table, confident_at=0.8).save(tmp_path / "sensitive.csv")
+    table.save(tmp_path / "raw.csv")
+    code, out, _ = run(
+        "balanced.csv", "--compare", "sensitive=sensitive.csv", "--before", "raw.csv",
+        "--bootstrap", 100, "-o", "here",
+    )  # fmt: skip
+    assert code == 0
+    plain = json.loads((tmp_path / "here" / "metrics.json").read_text())
+    counts = plain["verdicts"]["by_label"]["MEL"]["counts"]
+    melanoma = next(line for line in out.splitlines() if line.strip().startswith("MEL"))
+    assert f"0 of {counts['confident']}" in melanoma
+    assert "Confident, melanoma" in out
+    assert "BCC and SCC that keep the right answer" in out
+    assert plain["before"]["overall"] == plain["overall"]
+    assert len(plain["selective"]["half"]["curve"]["error"]) == 100
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -97,6 +116,7 @@ def test_tables_are_compared_side_by_side(run, predictions, tmp_path):
         (["lens.csv", "--truth", "nowhere.csv"], "nowhere.csv: no such file"),
         (["lens.csv", "--compare", "lens.csv"], "NAME=FILE.csv"),
         (["lens.csv", "--compare", "a=nowhere.csv"], "nowhere.csv: no such file"),
+        (["lens.csv", "--before", "nowhere.csv"], "nowhere.csv: no such file"),
         (["lens.csv", "--images", "nowhere"], "nowhere"),
         (["lens.csv", "--bootstrap", "5"], "100"),
         (["lens.csv", "--reference", "hearsay"], "paper"),

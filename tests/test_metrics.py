@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.metrics import Evaluation, evaluate, paired_differences
 from lesionlens.prediction_table import PredictionTable
-from synthetic_predictions import COUNTS, make_table
+from synthetic_predictions import COUNTS, OUTPUTS, make_table
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +241,63 @@ def test_a_better_model_on_the_same_images_differs_surely_and_itself_not_at_all(
 def test_models_are_not_paired_on_different_images(table, evaluation):
     part = evaluate(table.subset(np.arange(len(table)) > 5), n_bootstrap=100)
     assert paired_differences(evaluation, part) is None
+
+
+def test_pictures_of_no_skin_are_kept_apart_from_other_lesions(table, evaluation):
+    from sklearn.metrics import roc_auc_score
+
+    outputs = (*OUTPUTS, Label.NOT_SKIN)
+    lesions = replace(table, labels=outputs, joint=np.column_stack([table.joint, np.zeros(900)]))
+    photos = make_table(np.random.default_rng(3), counts={Label.NOT_SKIN: 60}, outputs=outputs)
+    both = _concatenate(lesions, photos)
+    with_photos = evaluate(both, n_bootstrap=100).open_set
+    alone = evaluation.open_set
+    assert (with_photos.n, with_photos.n_out_of_scope, with_photos.n_not_skin) == (900, 300, 60)
+    assert with_photos.n_groups == alone.n_groups
+    assert with_photos.scope_roc_auc.value == pytest.approx(alone.scope_roc_auc.value)
+    for label in IN_SCOPE:
+        assert with_photos.by_class[label]["roc_auc"].value == pytest.approx(
+            alone.by_class[label]["roc_auc"].value
+        )
+    chosen = both.is_in_scope | np.array([y is Label.NOT_SKIN for y in both.y_true])
+    expected = roc_auc_score(both.is_in_scope[chosen], both.scope[chosen])
+    assert with_photos.not_skin_roc_auc.value == pytest.approx(expected)
+    assert alone.not_skin_roc_auc is None
+
+
+def _concatenate(first: PredictionTable, second: PredictionTable) -> PredictionTable:
+    return PredictionTable(
+        image_ids=first.image_ids + second.image_ids,
+        groups=first.groups + second.groups,
+        sources=first.sources + second.sources,
+        y_true=first.y_true + second.y_true,
+        labels=first.labels,
+        joint=np.vstack([first.joint, second.joint]),
+    )
+
+
+def test_only_pictures_of_no_skin_leave_nothing_to_say_of_lesions():
+    table = make_table(
+        np.random.default_rng(3),
+        counts={Label.NOT_SKIN: 5, Label.BCC: 5},
+        outputs=(*IN_SCOPE, Label.NOT_SKIN),
+    )
+    found = evaluate(table, n_bootstrap=100).open_set
+    assert found.scope_roc_auc.note == "no image is out of scope"
+    assert found.not_skin_roc_auc.value is not None
+    photos = table.subset(np.array([y is Label.NOT_SKIN for y in table.y_true]))
+    found = evaluate(photos, n_bootstrap=100)
+    assert found.open_set.n == 0
+    assert found.open_set.not_skin_roc_auc.note == "no image is in scope"
+    assert found.selective.closed is None
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_scope_is_judged_as_a_probability_with_as_many_other_lesions_as_of_the_three(table):
+    copies = np.concatenate([np.flatnonzero(table.is_in_scope), np.flatnonzero(~table.is_in_scope)])
+    open_set = evaluate(table.subset(copies), n_bootstrap=100).open_set
+    squared = (table.scope - table.is_in_scope) ** 2
+    half = (squared[table.is_in_scope].mean() + squared[~table.is_in_scope].mean()) / 2
+    assert open_set.scope_brier.value == pytest.approx(half)
+    error = open_set.scope_calibration_error
+    assert 0 < error.low <= error.value <= error.high < 1

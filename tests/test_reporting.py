@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens import figures, phantoms
+from lesionlens import charts, figures, phantoms
 from lesionlens.errors import DataError, LesionLensError
 from lesionlens.intervals import Metric
 from lesionlens.labels import IN_SCOPE, Label
@@ -21,7 +22,7 @@ from lesionlens.reporting import (
     summarise,
     write_report,
 )
-from synthetic_predictions import make_table
+from synthetic_predictions import judge_simply, make_table
 
 pytest.importorskip("matplotlib", reason="needs the extra [report]")
 pytest.importorskip("jinja2", reason="needs the extra [report]")
@@ -61,7 +62,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def evaluation() -> Evaluation:
-    return evaluate(make_table(np.random.default_rng(5)), n_bootstrap=200)
+    return evaluate(judge_simply(make_table(np.random.default_rng(5))), n_bootstrap=200)
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +75,15 @@ def report(evaluation, tmp_path_factory) -> Path:
         phantoms.draw("bcc", rng=np.random.default_rng(k)).save(images[error.image_id])
     images[figures.worst_errors(evaluation)[3].image_id] = folder / "is_not_there.jpg"
     weaker = evaluate(make_table(np.random.default_rng(5), skill=1.2), n_bootstrap=200)
+    cautious = evaluate(judge_simply(evaluation.table, confident_at=0.8), n_bootstrap=200)
     return write_report(
         evaluation,
         folder / "out",
         title="A <script>alert(1)</script> & b",
         images=images,
         reference=load_reference("paper"),
-        comparison=[("weaker <b>", weaker)],
+        comparison=[("weaker <b>", weaker), ("cautious", cautious)],
+        before=weaker,
     )
 
 
@@ -92,7 +95,7 @@ def page(report) -> Page:
 def test_the_report_is_one_file_that_asks_for_nothing(page):
     assert "script" not in page.tags
     assert "link" not in page.tags
-    assert len(page.images) == 6
+    assert len(page.images) == 9
     assert all(source.startswith("data:image/") for source in page.images)
     assert not [name for name, _ in page.attributes if name in ("href", "srcset", "onclick")]
 
@@ -137,10 +140,49 @@ def test_metrics_json_holds_all_of_it(report, evaluation):
     assert gain["low"] <= gain["value"] <= gain["high"] < 0
 
 
+def test_verdicts_begin_with_plain_words_and_stand_beside_those_of_another_policy(page, evaluation):
+    row = evaluation.judgement.verdicts.by_label[Label.MEL]
+    text = " ".join(page.text.split())
+    assert f"{100 * row.shares['confident'].value:.1f} % of the images of melanoma" in text
+    assert f"none of {row.counts['confident']}" in text
+    assert "Confident, melanoma" in text.split("Side by side")[1]
+
+
+def test_calibration_before_and_after_must_be_of_the_same_images(evaluation, tmp_path):
+    other = evaluate(make_table(np.random.default_rng(1), counts={Label.BCC: 9}), n_bootstrap=100)
+    with pytest.raises(DataError, match="of the same images is needed"):
+        write_report(evaluation, tmp_path, title="x", before=other)
+
+
+def test_only_the_same_answers_judged_otherwise_are_marked_on_the_curve(evaluation):
+    cautious = evaluate(judge_simply(evaluation.table, confident_at=0.8), n_bootstrap=100)
+    weaker = judge_simply(make_table(np.random.default_rng(5), skill=1.2))
+    others = [("cautious", cautious), ("weaker", evaluate(weaker, n_bootstrap=100))]
+    legend = charts.draw_risk_coverage(evaluation, others).axes[0].get_legend()
+    words = [text.get_text() for text in legend.get_texts()]
+    assert "cautious" in words
+    assert "weaker" not in words
+
+
+def test_the_bars_of_verdicts_add_up_to_all_images(evaluation):
+    axes = charts.draw_verdicts(evaluation.judgement.verdicts).axes[0]
+    ends = {}
+    for bar in axes.patches:
+        ends[round(bar.get_y(), 3)] = bar.get_x() + bar.get_width()
+    assert len(ends) == 5
+    assert list(ends.values()) == pytest.approx([1] * 5)
+
+
+def test_a_model_that_cannot_tell_scope_has_no_picture_of_its_reliability():
+    table = make_table(np.random.default_rng(2), outputs=IN_SCOPE, counts={Label.BCC: 30})
+    assert charts.draw_scope_reliability(evaluate(table, n_bootstrap=100)) is None
+
+
 def test_figures_are_pictures_of_some_size_with_something_on_them(report):
     names = {path.stem for path in (report.parent / "figures").iterdir()}
     assert names == {
         "confusion", "roc", "precision_recall", "reliability", "worst_errors", "comparison",
+        "verdicts", "risk_coverage", "scope_reliability",
     }  # fmt: skip
     for path in (report.parent / "figures").iterdir():
         with Image.open(path) as image:
@@ -148,16 +190,17 @@ def test_figures_are_pictures_of_some_size_with_something_on_them(report):
             assert np.asarray(image.convert("L")).std() > 10
 
 
-def test_without_images_the_gallery_of_an_earlier_report_goes_and_a_hint_comes(
-    evaluation, tmp_path
-):
+def test_without_images_the_gallery_of_an_earlier_report_goes_and_a_hint_comes(tmp_path):
+    unjudged = evaluate(make_table(np.random.default_rng(5)), n_bootstrap=100)
     stale = tmp_path / "figures" / "worst_errors.png"
     stale.parent.mkdir()
     stale.write_bytes(b"of another table")
-    page = Page(write_report(evaluation, tmp_path, title="x").read_text(encoding="utf-8"))
+    page = Page(write_report(unjudged, tmp_path, title="x").read_text(encoding="utf-8"))
     assert not stale.exists()
     assert "--images DIR" in page.text
-    assert len(page.images) == 4
+    assert len(page.images) == 6
+    assert "Verdicts" not in page.text
+    assert "the table holds no verdicts" in page.text
 
 
 def test_a_table_without_an_image_in_scope_still_gives_a_report(tmp_path):
@@ -172,7 +215,8 @@ def test_a_single_image_still_gives_a_report(tmp_path):
     table = PredictionTable(
         ("one",), ("one",), ("",), (Label.SCC,), IN_SCOPE, np.array([[0.6, 0.3, 0.1]])
     )
-    path = write_report(evaluate(table, n_bootstrap=100), tmp_path, title="one")
+    judged = replace(table, verdicts=("uncertain",), sets=np.array([[True, True, False]]))
+    path = write_report(evaluate(judged, n_bootstrap=100), tmp_path, title="one")
     text = Page(path.read_text(encoding="utf-8")).text
     assert "no image is Normal" in text
     assert "no interval" in text

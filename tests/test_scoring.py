@@ -217,3 +217,45 @@ def test_calibration_error_is_a_share_and_does_not_depend_on_the_order_of_rows(c
 
     assert 0 <= error(values, is_right) <= 1
     assert error(values[order], is_right[order]) == pytest.approx(error(values, is_right))
+
+
+def test_risk_and_coverage_of_a_worked_example():
+    score = np.array([0.9, 0.8, 0.8, 0.5])
+    is_wrong = np.array([False, True, False, True])
+    answered, error = scoring.risk_coverage_curve(score, is_wrong)
+    assert answered.tolist() == [0.25, 0.75, 1.0]  # equal scores are answered together
+    assert error.tolist() == pytest.approx([0, 1 / 3, 1 / 2])
+    area = scoring.risk_coverage_areas(np.ones((1, 4)), score, is_wrong)
+    assert area.tolist() == pytest.approx([(0 + 1 / 3 + 1 / 3 + 1 / 2) / 4])
+
+
+def test_the_area_below_risk_and_coverage_is_the_mean_risk_of_geifman(rng):
+    score, is_wrong = rng.permutation(200) / 200, rng.random(200) < 0.3
+    ranked = is_wrong[np.argsort(-score)]
+    expected = np.mean([ranked[: k + 1].mean() for k in range(200)])
+    weights = np.vstack([np.ones(200), rng.integers(0, 4, 200)])
+    found = scoring.risk_coverage_areas(weights, score, is_wrong)
+    assert found[0] == pytest.approx(expected)
+    repeated = np.repeat(np.arange(200), weights[1].astype(int))
+    once = scoring.risk_coverage_areas(
+        np.ones((1, len(repeated))), score[repeated], is_wrong[repeated]
+    )
+    assert found[1] == pytest.approx(once[0])
+
+
+def test_half_and_half_gives_either_kind_the_same_weight_and_nan_where_one_is_missing():
+    is_in_scope = np.array([True, True, False])
+    found = scoring.half_and_half(np.array([[1.0, 1, 1], [1, 0, 4], [1, 1, 0]]), is_in_scope)
+    assert found[:2].tolist() == [[1, 1, 2], [1, 0, 1]]
+    assert np.isnan(found[2].sum())
+
+
+def test_weighted_bins_hold_equal_mass_and_equal_weights_change_nothing(rng):
+    confidence, weights = rng.random(1000), rng.integers(1, 9, 1000).astype(float)
+    bin_of = scoring.calibration_bin_of(confidence, weights=weights)
+    mass = np.bincount(bin_of, weights) / weights.sum()
+    assert len(mass) == scoring.CALIBRATION_BINS
+    assert mass == pytest.approx(np.full(10, 0.1), abs=0.005)
+    plain = scoring.calibration_bin_of(confidence)
+    assert np.bincount(plain).tolist() == pytest.approx([100] * 10, abs=1)
+    assert (scoring.calibration_bin_of(confidence, weights=np.ones(1000)) == plain).mean() > 0.98
