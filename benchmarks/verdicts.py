@@ -11,6 +11,7 @@ Shares carry Wilson's interval; all else a bootstrap of whole lesions or patient
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -197,8 +198,8 @@ def thresholds_table(predictions: PredictionTable) -> str:
     parts = {name: rows for name, rows in parts.items() if rows.any()}
     groups = group_index([g for g, is_it in zip(predictions.groups, lesions, strict=True) if is_it])
     lines = []
-    for threshold in THRESHOLDS:
-        confident = eligible & (score >= threshold)
+    for threshold, needs_set in itertools.product(THRESHOLDS, (True, False)):
+        confident = (eligible | (not needs_set)) & (score >= threshold)
 
         def scores(weights: np.ndarray, confident: np.ndarray = confident) -> Scores:
             answered = confident[lesions]
@@ -213,7 +214,7 @@ def thresholds_table(predictions: PredictionTable) -> str:
         errors = bootstrap(scores, groups, N_BOOTSTRAP, np.random.default_rng(0))
         lines.append(
             [
-                f"{threshold:.2f}",
+                f"{threshold:.2f}" if needs_set else f"{threshold:.2f}, any set",
                 *(
                     percent(proportion(int(confident[rows].sum()), int(rows.sum())))
                     for rows in parts.values()
@@ -224,8 +225,9 @@ def thresholds_table(predictions: PredictionTable) -> str:
         )
     header = ["`confident_at`", *parts, "wrong, of the three", "wrong, half other lesions"]
     return (
-        f"Share that gets a confident answer, by `confident_at`, sets of `{DEFAULT_POLICY}`, and "
-        f"how many of those are wrong:\n\n{table(header, lines)}"
+        f"Share that gets a confident answer, by `confident_at`, and how many of those are wrong; "
+        f'sets of `{DEFAULT_POLICY}`, or the probability alone ("any set"):\n\n'
+        f"{table(header, lines)}"
     )
 
 
