@@ -3,7 +3,7 @@
 A network answers whatever it is shown. Ours calls a lesion behind a bright haze healthy skin,
 and is sure of it. So a photo is measured first, and what is wrong with it is said in words of
 what to do about it. Everything is measured on the pixels that the model sees, besides the size
-of the file, in about a millisecond: NumPy and Pillow, as on a phone.
+of the file, in a few milliseconds: NumPy and Pillow, as on a phone.
 
 Where each gate stands was found by damaging good dermoscopy step by step and asking, out of
 fold, when answers turn wrong, within what untouched dermoscopy allows (docs/quality.md):
@@ -58,21 +58,21 @@ GATES: tuple[Gate, ...] = (
         hides=("no_skin", *_UNSEEN),
     ),
     Gate(
-        "too_bright", "whiteness", 215, False, "whiteness of the picture's middle tone, 0 to 255",
+        "too_bright", "whiteness", 218, False, "whiteness of the picture's middle tone, 0 to 255",
         "Too bright or hazy: wipe the lens and take the photo again with less light.",
         hides=_UNSEEN,
     ),
     Gate(
-        "glare", "glare_share", 0.003, False, "share of the picture that is pure white",
+        "glare", "glare_share", 0.0005, False, "share of the picture in pure white spots",
         "The light is reflected: tilt the camera or move the lamp until no white spots are left.",
     ),
     Gate(
-        "no_skin", "skin_share", 0.06, True, "share of the picture in a colour of skin",
+        "no_skin", "skin_share", 0.04, True, "share of the picture in a colour of skin",
         "No skin to be seen: point the camera at the spot, without a colour filter.",
         hides=_UNSEEN,
     ),
     Gate(
-        "blur", "edge_width_px", 3.25, False, "width of the sharper edges, pixels of 224",
+        "blur", "edge_width_px", 3.5, False, "width of the sharper edges, pixels of 224",
         "Out of focus or shaken: hold still, let the camera focus, and take the photo again.",
     ),
     Gate(
@@ -85,7 +85,9 @@ GATES: tuple[Gate, ...] = (
     ),
 )  # fmt: skip
 
-_BURNT = 250  # 0..255: where every channel is above, nothing of the skin is left
+_BURNT = 250  # 0..255: from where on nothing of the skin is left, in every channel
+_NEARLY_BURNT = 225  # 0..255: skin in too much light lies here, a reflection jumps over it
+_NEARLY_BURNT_WEIGHT = 0.25
 _LIT = 30  # 0..255: what is darker in every channel has no colour to speak of
 _WINDOW_PX = 168  # side of the square in the middle whose edges count: vignettes lie outside
 _SPAN_PX = 8  # over which a change of brightness is followed
@@ -96,6 +98,7 @@ _LEAST_CHANGE = 2.5  # levels over the span: with less there is no edge at all
 _GRID_PX = INPUT_PX // 4  # side of the small picture in which the lesion is looked for
 _DARK_CORNER = 70  # 0..255: corners whose brightest channel is below are the dermatoscope's
 _CLEAR_CONTRAST = 25.0  # levels between lesion and skin; paler lesions are not judged
+_CLEAR_RATIO = 4.0  # and so many times what the rest of the picture differs from the skin
 _CUT_SHARE = 0.02  # of the frame: smaller lesions at the border are freckles
 _LEAST_DISTANCE = 8.0  # levels: what differs less from the skin is skin
 _OTSU_SHARE = 0.6  # of Otsu's threshold: it lies too high for lesions with a dark centre
@@ -143,7 +146,7 @@ def measure(pixels: Pixels) -> dict[str, float]:
     Returns:
         ``short_side_px`` of the file; ``brightness``, 0..255, that the brightest twentieth
         reaches (black corners and dark lesions do not matter); ``whiteness``, 0..255, the median
-        of each pixel's dimmest channel; ``glare_share``, 0..1, of pixels without any shade left;
+        of each pixel's dimmest channel; ``glare_share``, 0..1, of pixels in white reflections;
         ``skin_share``, 0..1, of lit pixels in a colour of skin; ``edge_width_px``, 1..8, pixels
         of 224 that the sharper edges take; and where a lesion stands out clearly from the skin,
         ``lesion_share``, 0..1, of the picture, and ``lesion_cut``, 0..1: the lesion's width at
@@ -158,7 +161,7 @@ def measure(pixels: Pixels) -> dict[str, float]:
         "short_side_px": float(min(pixels.width_px, pixels.height_px)),
         "brightness": _quantile(np.array(image.convert("L").histogram()), 0.95),
         "whiteness": _quantile(dimmest, 0.5),
-        "glare_share": float(dimmest[_BURNT:].sum() / INPUT_PX**2),
+        "glare_share": _glare_share(dimmest),
         "skin_share": _skin_share(np.asarray(image)[::2, ::2]),
         "edge_width_px": _edge_width_px(np.asarray(image)),
     } | _lesion_measures(image)
@@ -167,6 +170,15 @@ def measure(pixels: Pixels) -> dict[str, float]:
 def _quantile(histogram: np.ndarray, share: float) -> float:
     """Return the level that ``share`` of the pixels do not exceed."""
     return float(np.searchsorted(histogram.cumsum(), share * histogram.sum()))
+
+
+def _glare_share(histogram: np.ndarray) -> float:
+    """Return the share of burnt-out pixels that skin in too much light does not explain.
+
+    That would leave many more pixels nearly burnt out than a reflection with its narrow rim.
+    """
+    burnt, nearly = histogram[_BURNT:].sum(), histogram[_NEARLY_BURNT:_BURNT].sum()
+    return max(0.0, float((burnt - _NEARLY_BURNT_WEIGHT * nearly) / histogram.sum()))
 
 
 def _skin_share(rgb: np.ndarray) -> float:
@@ -222,9 +234,9 @@ def _width_along_rows(luma: np.ndarray) -> float:
 
 def _lesion_measures(image: Image.Image) -> dict[str, float]:
     """Return ``lesion_share`` and ``lesion_cut``; nothing where no lesion stands out."""
-    lesion, contrast = find_lesion(image)
+    lesion, contrast, unrest = find_lesion(image)
     share = float(lesion.mean())
-    if share == 0 or contrast < _CLEAR_CONTRAST:
+    if share == 0 or contrast < max(_CLEAR_CONTRAST, _CLEAR_RATIO * unrest):
         return {}
     return {"lesion_share": share, "lesion_cut": _cut(lesion) if share > _CUT_SHARE else 0.0}
 
@@ -243,7 +255,7 @@ def _cut(lesion: np.ndarray) -> float:
 _ENDS = ((0, -1), (-1, 0))
 
 
-def find_lesion(image: Image.Image) -> tuple[np.ndarray, float]:
+def find_lesion(image: Image.Image) -> tuple[np.ndarray, float, float]:
     """Find the lesion by its colour, roughly: a test of framing, not of shape.
 
     The skin's colour is fitted over the frame, the distance from it split by Otsu's method, and
@@ -254,8 +266,8 @@ def find_lesion(image: Image.Image) -> tuple[np.ndarray, float]:
         image: RGB, INPUT_PX squared.
 
     Returns:
-        The lesion, bool, (INPUT_PX / 4, INPUT_PX / 4), empty where nothing stands out, and its
-        mean distance from the skin in levels of 0..255.
+        The lesion, bool, (INPUT_PX / 4, INPUT_PX / 4), empty where nothing stands out; its mean
+        distance from the skin in levels of 0..255; and the median distance of all else.
     """
     small = np.asarray(image.reduce(4))
     # Hair is closed away.
@@ -264,16 +276,17 @@ def find_lesion(image: Image.Image) -> tuple[np.ndarray, float]:
     distance = _distance_from_skin(pixels, is_corner)
     none = np.zeros_like(is_corner)
     if distance is None:
-        return none, 0.0
+        return none, 0.0, 0.0
     inside = distance[~is_corner]
     above = (distance > _threshold(inside)) & ~is_corner
     above = _of_neighbours(np.logical_or, _of_neighbours(np.logical_and, above))
     if not above.any():
-        return none, 0.0
+        return none, 0.0, 0.0
     lesion = none
     lesion.flat[np.where(above, distance * np.exp(-2 * _RADIUS**2), 0).argmax()] = True
     lesion = _grow(lesion, above)
-    return lesion, float(distance[lesion].mean())
+    rest = distance[~lesion & ~is_corner]
+    return lesion, float(distance[lesion].mean()), float(np.median(rest)) if rest.size else 0.0
 
 
 def _distance_from_skin(pixels: np.ndarray, is_corner: np.ndarray) -> np.ndarray | None:
