@@ -109,7 +109,11 @@ def by_temperature(pooled: Pooled) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def by_vector(pooled: Pooled) -> Callable[[np.ndarray], np.ndarray]:
-    """Scale and shift each logit (Guo and others 2017)."""
+    """Scale and shift each logit (Guo and others 2017).
+
+    The logits as they come: of log probabilities, a class that is nearly never mistaken gets a
+    factor without bound, and its one mistake then costs more than all the others.
+    """
     return by_affine(pooled, is_diagonal=True)
 
 
@@ -125,7 +129,11 @@ def by_affine(pooled: Pooled, *, is_diagonal: bool) -> Callable[[np.ndarray], np
     from scipy.optimize import minimize
 
     columns, truth = pooled.columns, truth_of(pooled)
-    values = np.log(softmax(pooled.logits[:, columns]))
+
+    def inputs(logits: np.ndarray) -> np.ndarray:
+        return logits[:, columns] if is_diagonal else np.log(softmax(logits[:, columns]))
+
+    values = inputs(pooled.logits)
     n, k = values.shape
     one_hot, eye = np.eye(k)[truth], np.eye(k)
     allowed = eye if is_diagonal else np.ones((k, k))
@@ -145,7 +153,7 @@ def by_affine(pooled: Pooled, *, is_diagonal: bool) -> Callable[[np.ndarray], np
     start = np.concatenate([eye.ravel() / fit_temperature(values, truth), np.zeros(k)])
     best = minimize(loss, start, jac=True, method="L-BFGS-B").x
     weights, shift = best[: k * k].reshape(k, k) * allowed, best[k * k :]
-    return lambda logits: softmax(np.log(softmax(logits[:, columns])) @ weights.T + shift)
+    return lambda logits: softmax(inputs(logits) @ weights.T + shift)
 
 
 def one_against_rest(

@@ -171,3 +171,21 @@ def test_only_what_stands_between_the_marks_of_a_page_is_replaced(tmp_path: Path
     )
     with pytest.raises(SystemExit, match="has no <!-- z -->"):
         folds.put_into(page, "<!-- z -->", "new\n")
+
+
+def test_vector_scaling_is_of_the_logits_as_they_come(rng: np.random.Generator) -> None:
+    # A part that all logits of a row share matters where each has a factor of its own; of log
+    # probabilities it would be gone, and the true factors out of reach.
+    logits = rng.normal(0, 1, (9000, 3)) + rng.normal(0, 2, (9000, 1))
+    true = softmax(logits * [0.5, 1.0, 1.5] + [0.0, 0.3, -0.3])
+    truth = [IN_SCOPE[rng.choice(3, p=row)] for row in true]
+    pooled = folds.Pooled(
+        logits,
+        IN_SCOPE,
+        np.array(truth, dtype=object),
+        np.arange(9000),
+        np.arange(9000) % 3,
+        10,
+    )
+    assert calibration.by_vector(pooled)(logits) == pytest.approx(true, abs=0.05)
+    assert np.abs(calibration.by_temperature(pooled)(logits) - true).max() > 0.3
