@@ -320,3 +320,10 @@ def test_a_coverage_that_no_set_can_have_is_refused(bad: float) -> None:
 def test_probabilities_that_do_not_go_with_the_labels_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"need probabilities \(N, 3\) and N labels, got .* and 3"):
         fit_conformal(np.zeros(shape), list(IN_SCOPE))
+
+
+def test_what_is_no_number_has_no_set() -> None:
+    scores = ConformalSets({label: (0.2, 0.5, 0.8) for label in IN_SCOPE})
+    for ask in (scores.p_values, lambda joint: scores.sets(joint, 0.5)):
+        with pytest.raises(DataError, match="not numbers"):
+            ask(np.array([0.5, np.nan, 0.1]))

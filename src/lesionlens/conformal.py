@@ -83,7 +83,7 @@ class ConformalSets:
             (..., 3) float64 in 1/(n+1)..1: (1 + held-out scores no higher) / (n + 1). The set at
             coverage c holds the classes whose value exceeds 1 - c.
         """
-        values = np.asarray(joint_in_scope, dtype=np.float64)
+        values = _finite(joint_in_scope)
         columns = []
         for column, label in enumerate(IN_SCOPE):
             scores = np.array(self.scores[label])
@@ -104,9 +104,16 @@ class ConformalSets:
         Raises:
             DataError: ``coverage`` out of range.
         """
-        values = np.asarray(joint_in_scope, dtype=np.float64)
+        values = _finite(joint_in_scope)
         found: np.ndarray = values >= self.thresholds(coverage)
         return found
+
+
+def _finite(joint: np.ndarray) -> np.ndarray:
+    values = np.asarray(joint, dtype=np.float64)
+    if np.isnan(values).any():
+        raise DataError("prediction sets: some probabilities are not numbers")
+    return values
 
 
 def check_coverage(coverage: float) -> float:
