@@ -53,7 +53,7 @@ GATES: tuple[Gate, ...] = (
         "The picture has too few pixels: use the original photo, not a thumbnail of it.",
     ),
     Gate(
-        "too_dark", "brightness", 80, True, "brightness of the lit parts, 0 to 255",
+        "too_dark", "brightness", 70, True, "brightness of the lit parts, 0 to 255",
         "Too dark: take the photo again with more light.",
         hides=("no_skin", *_UNSEEN),
     ),

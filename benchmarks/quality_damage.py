@@ -1,0 +1,205 @@
+"""What goes wrong with a photo, step by step, for ``quality.py`` and the tests of the gate.
+
+Each ladder takes the model's own pixels, uint8 (224, 224, 3), from hardly to hopelessly
+damaged. The same image at the same strength is always the same picture: what varies from image
+to image (where the glare lies, which way the camera moved) hangs on the row alone.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from lesionlens.evidence.perturbations import PERTURBATIONS, Apply
+from lesionlens.imaging import INPUT_PX
+
+#: Shorter side of a phone's photo.
+PHONE_PX = 3024
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """One kind of damage from weak to strong."""
+
+    key: str
+    title: str
+    unit: str  # of the strengths
+    strengths: tuple[float, ...]
+    apply: Apply
+    source_px: Callable[[float], int] = lambda strength: PHONE_PX  # shorter side of the file
+
+
+def _move(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
+    """Blur along a line of ``strength`` pixels, in a direction of the row's own."""
+    n = 2 * math.ceil(strength) + 1
+    angle = np.random.default_rng([1, row]).uniform(0, np.pi)
+    pixels, side = rgb.astype(np.float32), len(rgb)
+    total = np.zeros_like(pixels)
+    margin = math.ceil(strength / 2) + 1
+    padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), "edge")
+    for step in np.linspace(-strength / 2, strength / 2, n):
+        down, across = margin + step * np.sin(angle), margin + step * np.cos(angle)
+        top, left = math.floor(down), math.floor(across)
+        for dy, y_share in ((0, 1 - (down - top)), (1, down - top)):
+            for dx, x_share in ((0, 1 - (across - left)), (1, across - left)):
+                rows = slice(top + dy, top + dy + side)
+                columns = slice(left + dx, left + dx + side)
+                total += np.float32(y_share * x_share) * padded[rows, columns]
+    return (total / n + 0.5).astype(np.uint8)
+
+
+def _veil(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
+    """Lay white light over everything, as fog on the lens or a lamp beside it does."""
+    return (rgb * (1 - strength) + 255 * strength + 0.5).astype(np.uint8)
+
+
+def _fade(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
+    """Take colour away, up to grey."""
+    grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+    return (rgb * (1 - strength) + grey[..., None] * strength + 0.5).astype(np.uint8)
+
+
+def _glare(
+    rgb: np.ndarray, strength: float, row: int, radius_px: tuple[float, float], soft_px: float
+) -> np.ndarray:
+    """Burn out ``strength`` of the frame in spots, most of them near the middle."""
+    rng = np.random.default_rng([2, row])
+    side = len(rgb)
+    light = Image.new("L", (side, side))
+    draw = ImageDraw.Draw(light)
+    while light.histogram()[255] < strength * side**2:
+        x, y = side / 2 + rng.normal(0, side / 5, 2)
+        wide, high = rng.uniform(*radius_px, 2)
+        draw.ellipse((x - wide, y - high, x + wide, y + high), fill=255)
+    share = np.asarray(light.filter(ImageFilter.GaussianBlur(soft_px)), np.float32)[..., None] / 255
+    return (rgb + (255 - rgb) * share + 0.5).astype(np.uint8)
+
+
+def _flash(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
+    return _glare(rgb, strength, row, (0.03 * INPUT_PX, 0.12 * INPUT_PX), 2.5)
+
+
+def _dots(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
+    return _glare(rgb, strength, row, (0.7, 2.5), 0.5)
+
+
+def _small(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
+    """Keep ``strength`` pixels a side, then enlarge again."""
+    size = (round(strength), round(strength))
+    small = Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(small.resize(rgb.shape[1::-1], Image.Resampling.BILINEAR))
+
+
+def _far(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
+    """Move the camera away: the frame takes ``strength`` of the side, smooth skin around it."""
+    side = len(rgb)
+    inner = max(8, round(side * strength))
+    small = np.asarray(Image.fromarray(rgb).resize((inner, inner), Image.Resampling.BILINEAR))
+    border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
+    rng = np.random.default_rng([3, row])
+    ground = np.median(border, axis=0) + rng.normal(0, 1.5, (side, side, 1))
+    y, x = np.mgrid[-1 : 1 : inner * 1j, -1 : 1 : inner * 1j]
+    feather = np.clip((1 - np.maximum(abs(x), abs(y))) / 0.3, 0, 1)[..., None]
+    start = (side - inner) // 2
+    inside = ground[start : start + inner, start : start + inner]
+    inside += (small - inside) * feather
+    return np.clip(ground + 0.5, 0, 255).astype(np.uint8)
+
+
+def cut_lesion(rgb: np.ndarray, lesion: np.ndarray, strength: float, row: int) -> np.ndarray:
+    """Move the camera until ``strength`` of the lesion lies outside, over a side by the row.
+
+    What comes into view on the far side is the skin there, mirrored.
+
+    Args:
+        rgb: uint8, (side, side, 3).
+        lesion: bool, (side, side).
+        strength: 0..1.
+        row: which of the four sides.
+    """
+    turns = int(np.random.default_rng([4, row]).integers(4))
+    picture, mask = np.rot90(rgb, turns), np.rot90(lesion, turns)
+    gone = np.cumsum(mask.sum(axis=1)) / max(1, mask.sum())
+    shift = int(np.searchsorted(gone, strength)) + 1 if strength else 0
+    moved = np.concatenate([picture[shift:], picture[::-1][:shift]])
+    return np.ascontiguousarray(np.rot90(moved, -turns))
+
+
+def darken_skin(rgb: np.ndarray, angle: float) -> np.ndarray:
+    """Give the picture's middle tone a typology angle (ITA) in degrees, the rest in proportion.
+
+    ITA = arctan((L* - 50) / b*). The camera's exposure stays as it was, where a camera would open
+    up: a test of what a gate makes of dark skin's brightness and colour, the hardest case of it,
+    made of light skin for want of anything better.
+    """
+    from skimage.color import lab2rgb, rgb2lab
+
+    lab = rgb2lab(rgb)
+    yellow = float(np.clip(np.median(lab[..., 2]), 8, 15))
+    lab[..., 0] *= (50 + yellow * math.tan(math.radians(angle))) / np.median(lab[..., 0])
+    lab[..., 2] += yellow - np.median(lab[..., 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # colours that sRGB has not are clipped
+        return (np.clip(lab2rgb(lab), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+_KINDS = {kind.key: kind.apply for kind in PERTURBATIONS}
+
+LADDERS: tuple[Ladder, ...] = (
+    Ladder(
+        "blur",
+        "Out of focus",
+        "Gaussian, px of 224",
+        (0.7, 1, 1.5, 2, 2.5, 3, 4, 5, 7),
+        _KINDS["blur"],
+    ),
+    Ladder("motion", "Moved", "px of 224", (3, 5, 7, 9, 12, 16, 22, 30), _move),
+    Ladder(
+        "darker", "Darker", "stops", (-1, -1.5, -2, -2.5, -3, -3.5, -4, -5, -6), _KINDS["darker"]
+    ),
+    Ladder(
+        "brighter",
+        "Overexposed",
+        "stops",
+        (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3),
+        _KINDS["brighter"],
+    ),
+    Ladder(
+        "veil",
+        "Veiled by stray light",
+        "share of white",
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        _veil,
+    ),
+    Ladder("fade", "Colours taken away", "share of grey", (0.25, 0.5, 0.75, 0.9, 1), _fade),
+    Ladder(
+        "flash",
+        "Glare, few large spots",
+        "share of the frame",
+        (0.002, 0.005, 0.01, 0.02, 0.04, 0.07, 0.12, 0.2, 0.35),
+        _flash,
+    ),
+    Ladder(
+        "dots",
+        "Glare, many small dots",
+        "share of the frame",
+        (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08),
+        _dots,
+    ),
+    Ladder(
+        "small", "Few pixels", "px a side", (160, 112, 90, 80, 64, 56, 48, 40, 32), _small, round
+    ),
+    Ladder("jpeg", "JPEG", "quality", (60, 40, 25, 15, 10, 7, 5, 3, 1), _KINDS["jpeg"]),
+    Ladder(
+        "far",
+        "Camera further away",
+        "share of the side",
+        (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.12),
+        _far,
+    ),
+)
