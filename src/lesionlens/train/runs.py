@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +23,15 @@ from lesionlens.files import atomic_write, read_json, write_json
 from lesionlens.labels import Label
 from lesionlens.prediction_table import PredictionTable
 from lesionlens.records import Frame
-from lesionlens.runtime import Model, usable_cores
+from lesionlens.runtime import Model
 from lesionlens.train.calibration import Judged, calibrate
 from lesionlens.train.config import TrainConfig
 from lesionlens.train.curves import draw_curves
 from lesionlens.train.export import convert, spread
-from lesionlens.train.inputs import Examples, release_pages, select_examples
+from lesionlens.train.held_out import photos_are_good, view_logits
+from lesionlens.train.inputs import Examples, select_examples
 from lesionlens.train.stages import EpochLog, load_best, read_log, train_network
-from lesionlens.verdicts import DEFAULT_POLICY
-from lesionlens.views import make_views
+from lesionlens.verdicts import DEFAULT_POLICY, POOR_IMAGE
 
 if TYPE_CHECKING:
     import keras
@@ -50,11 +49,8 @@ OUT_OF_FOLD_TABLES = {
 }
 FINAL = "final"
 
-#: Numbers of views that temperatures, scores and thresholds are fitted for, beside the preset's.
-FITTED_VIEWS = (1, 5)
 #: Images of one class that an epoch is judged on, at most.
 VALIDATION_PER_CLASS = 100
-_RELEASED_AFTER = 1000  # images read, 150 MB
 
 
 @dataclass(frozen=True)
@@ -219,27 +215,6 @@ def _some_of_each(image_ids: Sequence[str], material: Material) -> list[str]:
     return [i for ids in by_label.values() for i in spread(ids, VALIDATION_PER_CLASS)]
 
 
-def view_logits(
-    model: Model, images: np.ndarray, rows: np.ndarray, config: TrainConfig
-) -> dict[int, np.ndarray]:
-    """Return, by number of views, the mean of their logits, (N, K).
-
-    For ``FITTED_VIEWS`` and ``config.views``, as far as the latter goes.
-    """
-
-    def of_row(row: int) -> np.ndarray:
-        return model.run(make_views(images[row], config.views, config.zooms)).logits
-
-    logits: list[np.ndarray] = []
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in range(0, len(rows), _RELEASED_AFTER):
-            logits += pool.map(of_row, rows[start : start + _RELEASED_AFTER])
-            release_pages(images)
-    stacked = np.stack(logits)
-    numbers = sorted({n for n in (*FITTED_VIEWS, config.views) if n <= config.views})
-    return {n: stacked[:, :n].mean(axis=1) for n in numbers}
-
-
 def _score(
     config: TrainConfig,
     material: Material,
@@ -280,7 +255,8 @@ def _score(
         judged = calibration.judge(
             logits[config.views], config.labels, views=config.views, policy=DEFAULT_POLICY
         )
-        _table(judged, frames, material, config.labels).save(directory / name)
+        is_good = photos_are_good(material.cache, material.rows(frames))
+        _table(judged, is_good, frames, material, config.labels).save(directory / name)
     return path
 
 
@@ -305,6 +281,8 @@ def _pool(
         return logits, [frame for k in chosen for frame in folds[k][0]]
 
     everyone = range(len(folds))
+    all_frames = pooled(everyone)[1]
+    is_good = photos_are_good(material.cache, material.rows(all_frames))
     for policy, name in OUT_OF_FOLD_TABLES.items():
         parts = []
         for k in everyone:
@@ -318,7 +296,7 @@ def _pool(
             np.concatenate([part.sets for part in parts]),
             [verdict for part in parts for verdict in part.verdicts],
         )
-        _table(judged, pooled(everyone)[1], material, config.labels).save(directory / name)
+        _table(judged, is_good, all_frames, material, config.labels).save(directory / name)
     calibrate(*pooled(everyone), config.labels, "out-of-fold predictions of all folds").save(
         directory / CALIBRATION
     )
@@ -326,8 +304,13 @@ def _pool(
 
 
 def _table(
-    judged: Judged, frames: Sequence[Frame], material: Material, labels: Sequence[Label]
+    judged: Judged,
+    is_good: np.ndarray,
+    frames: Sequence[Frame],
+    material: Material,
+    labels: Sequence[Label],
 ) -> PredictionTable:
+    verdicts = np.where(is_good, judged.verdicts, POOR_IMAGE)
     return PredictionTable(
         image_ids=tuple(frame.image_id for frame in frames),
         groups=tuple(material.splits.groups[frame.image_id] for frame in frames),
@@ -335,7 +318,7 @@ def _table(
         y_true=tuple(frame.label for frame in frames),
         labels=tuple(labels),
         joint=judged.joint,
-        verdicts=tuple(judged.verdicts),
+        verdicts=tuple(verdicts.tolist()),
         sets=judged.sets,
     )
 
