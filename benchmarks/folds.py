@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlens.confidence import softmax
 from lesionlens.errors import TrainingError
 from lesionlens.files import atomic_write, read_json
 from lesionlens.labels import IN_SCOPE, Label
-from lesionlens.prediction_table import load_predictions
+from lesionlens.prediction_table import PredictionTable, load_predictions
 from lesionlens.train.runs import LOGITS, PREDICTIONS_TEST
 
 #: Ends what a benchmark writes between marks of a page.
@@ -83,6 +84,27 @@ def load_folds(run: Path) -> Pooled:
         np.unique(groups, return_inverse=True)[1],
         np.array(folds),
         int(config["views"]),
+    )
+
+
+def load_uncalibrated(run: Path) -> PredictionTable:
+    """Read the same images as softmax of their logits: what a temperature of 1 would have said.
+
+    Raises:
+        TrainingError: there is no such fold.
+    """
+    pooled = load_folds(run)
+    tables = [
+        load_predictions(path.parent / PREDICTIONS_TEST)
+        for path in sorted(Path(run).glob(f"fold*/{LOGITS}"))
+    ]
+    return PredictionTable(
+        image_ids=tuple(name for part in tables for name in part.image_ids),
+        groups=tuple(name for part in tables for name in part.groups),
+        sources=tuple(name for part in tables for name in part.sources),
+        y_true=tuple(pooled.y_true),
+        labels=pooled.labels,
+        joint=softmax(pooled.logits),
     )
 
 

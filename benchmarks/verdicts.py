@@ -5,6 +5,8 @@
 Reads ``predictions-out-of-fold.csv`` and ``predictions-out-of-fold-sensitive.csv``: the same
 answers judged by both policies, each fold by what was fitted on the other folds. Prints verdicts
 by truth, coverage of the sets by class and source, and what other thresholds would have cost.
+``--raw raw.csv`` writes the same answers at a temperature of 1, for ``lesionlens evaluate
+predictions-out-of-fold.csv --before raw.csv``.
 Shares carry Wilson's interval; all else a bootstrap of whole lesions or patients.
 """
 
@@ -17,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from folds import put_into, table
-from lesionlens import charts, scoring
+from folds import load_uncalibrated, put_into, table
+from lesionlens import charts, figures, scoring
 from lesionlens.confidence import is_unrivalled, top_in_scope
 from lesionlens.files import atomic_write
 from lesionlens.intervals import Metric, Scores, bootstrap, group_index, proportion
@@ -34,7 +36,7 @@ BEGIN = "<!-- benchmarks/verdicts.py -->"
 N_BOOTSTRAP = 2000
 #: Values of ``confident_at`` whose price is told.
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-CURVE, BARS = "risk-coverage.png", "verdicts.png"
+CURVE, BARS, RELIABILITY = "risk-coverage.png", "verdicts.png", "reliability.png"
 
 
 def main() -> None:
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a cross-validated run")
     parser.add_argument("--into", type=Path, help="page whose tables between marks to replace")
     parser.add_argument("--images", type=Path, help="folder to draw the figures into")
+    parser.add_argument("--raw", type=Path, help="table to write, of answers without calibration")
     args = parser.parse_args()
     found = {
         policy: evaluate(load_predictions(args.run / name), n_bootstrap=N_BOOTSTRAP)
@@ -57,7 +60,10 @@ def main() -> None:
     )
     print(text)
     if args.images is not None:
-        draw(found, args.images)
+        before = evaluate(load_uncalibrated(args.run), n_bootstrap=N_BOOTSTRAP)
+        draw(found, before, args.images)
+    if args.raw is not None:
+        load_uncalibrated(args.run).save(args.raw)
     if args.into is not None:
         put_into(args.into, BEGIN, text)
 
@@ -250,8 +256,9 @@ def number(metric: Metric) -> str:
     return f"{metric.value:.2f} ({metric.low:.2f}–{metric.high:.2f})"
 
 
-def draw(found: Mapping[str, Evaluation], folder: Path) -> None:
-    """Draw risk against coverage with both policies marked, and the default policy's verdicts."""
+def draw(found: Mapping[str, Evaluation], before: Evaluation, folder: Path) -> None:
+    """Draw risk against coverage with both policies marked, the default policy's verdicts, and
+    how reliable the probabilities are, beside what they were before calibration."""
     ours = found[DEFAULT_POLICY]
     others = [(policy, other) for policy, other in found.items() if policy != DEFAULT_POLICY]
     verdicts = ours.judgement.verdicts
@@ -260,12 +267,13 @@ def draw(found: Mapping[str, Evaluation], folder: Path) -> None:
     legend = curves.axes[0].get_legend()
     for words in legend.get_texts() if legend is not None else ():
         words.set_text(words.get_text().replace("this table", DEFAULT_POLICY))
-    figures = {
+    drawn = {
         CURVE: curves,
         BARS: charts.draw_verdicts(verdicts),
+        RELIABILITY: figures.draw_reliability(ours, before),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
+    for name, figure in drawn.items():
         with atomic_write(folder / name, "wb") as file:
             figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
 

@@ -66,6 +66,22 @@ def test_folds_are_read_as_a_run_wrote_them(rng: np.random.Generator, tmp_path: 
     assert len(set(found.group_of)) == 30
 
 
+def test_answers_before_calibration_are_softmax_of_the_logits(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    pooled = draw(rng, 30)
+    for k in range(3):
+        part = pooled.rows(pooled.fold_of == k)
+        ids = [f"fold{k}-{i}" for i in range(10)]
+        write_fold(tmp_path / f"fold{k}", part, ids, named=ids)
+    found = folds.load_uncalibrated(tmp_path)
+    assert found.image_ids == tuple(f"fold{k}-{i}" for k in range(3) for i in range(10))
+    assert found.groups == tuple(f"lesion of {name}" for name in found.image_ids)
+    assert found.y_true[10:20] == tuple(pooled.y_true[pooled.fold_of == 1])
+    assert found.joint[10:20] == pytest.approx(softmax(pooled.logits[pooled.fold_of == 1]))
+    assert (found.verdicts, found.sets) == ((), None)
+
+
 def test_truths_of_other_images_are_refused(rng: np.random.Generator, tmp_path: Path) -> None:
     for k in range(2):
         ids = [f"{k}-{i}" for i in range(10)]
