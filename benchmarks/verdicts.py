@@ -30,7 +30,7 @@ from lesionlens.metrics import Evaluation, evaluate
 from lesionlens.prediction_table import PredictionTable, load_predictions
 from lesionlens.train.calibration import Calibration
 from lesionlens.train.runs import CALIBRATION, OUT_OF_FOLD_TABLES
-from lesionlens.verdicts import CONFIDENT, DEFAULT_POLICY, OUT_OF_SCOPE, UNCERTAIN
+from lesionlens.verdicts import CONFIDENT, DEFAULT_POLICY, OUT_OF_SCOPE, POOR_IMAGE, UNCERTAIN
 
 BEGIN = "<!-- benchmarks/verdicts.py -->"
 N_BOOTSTRAP = 2000
@@ -87,12 +87,18 @@ def verdicts_table(policy: str, evaluation: Evaluation) -> str:
             percent(row.right_of_confident) if name in IN_SCOPE_NAMES else "none",
             percent(row.shares[UNCERTAIN], interval=False),
             percent(row.shares[OUT_OF_SCOPE], interval=False),
+            percent(row.shares[POOR_IMAGE], interval=False),
         ]
         for name, row in rows.items()
     ]
     header = ["truth", "images", "`confident`", "of these, rightly", "`uncertain`",
-              "`out_of_scope`"]  # fmt: skip
-    return f"**`{policy}`**, out of fold:\n\n{table(header, lines)}"
+              "`out_of_scope`", "`poor_image`"]  # fmt: skip
+    words = f"**`{policy}`**, out of fold"
+    if not any(row.counts[POOR_IMAGE] for row in rows.values()):
+        words += " (either no photo is poor, or the quality gate was not asked)"
+        header.pop()
+        lines = [line[:-1] for line in lines]
+    return f"{words}:\n\n{table(header, lines)}"
 
 
 IN_SCOPE_NAMES = [FULL_NAMES[label] for label in IN_SCOPE]
@@ -190,6 +196,8 @@ def thresholds_table(predictions: PredictionTable) -> str:
     index, score = top_in_scope(predictions.joint, predictions.labels)
     assert predictions.sets is not None
     eligible = is_unrivalled(predictions.joint, predictions.labels, predictions.sets)
+    # A poor photo stays one, whatever the threshold.
+    eligible &= np.array(predictions.verdicts) != POOR_IMAGE
     right = np.array([label.value for label in IN_SCOPE])[index] == truths
     inside = predictions.is_in_scope
     lesions = truths != Label.NOT_SKIN
