@@ -297,7 +297,7 @@ def print_framing(bench: Bench, masks: Path) -> None:
     overlaps, shares = [], []
     for i in chosen:
         small = np.asarray(Image.fromarray(lesions[i]).convert("L").reduce(4)) > 127
-        found = find_lesion(Image.fromarray(bench.rgb(i)))[0]
+        found = find_lesion(Image.fromarray(bench.rgb(i))).whole
         overlaps.append(2 * (small & found).sum() / max(1, small.sum() + found.sum()))
         shares.append(lesions[i].mean())
     print(

@@ -37,7 +37,7 @@ class Gate:
     is_floor: bool  # whether values below the threshold are wrong; else those above
     unit: str  # of measure and threshold
     advice: str  # to the person with the camera
-    hides: tuple[str, ...] = ()  # gates that mean nothing where this one finds something
+    hides: tuple[str, ...] = ()  # later gates that mean nothing where this one is not passed
 
     def is_wanting(self, value: float) -> bool:
         """Whether a measured value is on the wrong side."""
@@ -60,16 +60,16 @@ GATES: tuple[Gate, ...] = (
     Gate(
         "too_bright", "whiteness", 218, False, "whiteness of the picture's middle tone, 0 to 255",
         "Too bright or hazy: wipe the lens and take the photo again with less light.",
-        hides=_UNSEEN,
-    ),
-    Gate(
-        "glare", "glare_share", 0.0005, False, "share of the picture in pure white spots",
-        "The light is reflected: tilt the camera or move the lamp until no white spots are left.",
+        hides=("no_skin", *_UNSEEN),
     ),
     Gate(
         "no_skin", "skin_share", 0.04, True, "share of the picture in a colour of skin",
         "No skin to be seen: point the camera at the spot, without a colour filter.",
-        hides=_UNSEEN,
+        hides=("glare", *_UNSEEN),
+    ),
+    Gate(
+        "glare", "glare_share", 0.0005, False, "share of the picture in pure white spots",
+        "The light is reflected: tilt the camera or move the lamp until no white spots are left.",
     ),
     Gate(
         "blur", "edge_width_px", 3.5, False, "width of the sharper edges, pixels of 224",
@@ -102,6 +102,7 @@ _CLEAR_RATIO = 4.0  # and so many times what the rest of the picture differs fro
 _CUT_SHARE = 0.02  # of the frame: smaller lesions at the border are freckles
 _LEAST_DISTANCE = 8.0  # levels: what differs less from the skin is skin
 _OTSU_SHARE = 0.6  # of Otsu's threshold: it lies too high for lesions with a dark centre
+_HALO_SHARE = 0.5  # of that threshold: halfway to the skin, around a lesion
 _LIGHTER_WEIGHT = 0.3  # of brightness where a place is lighter than the skin: scale, glare
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG has it
 
@@ -127,14 +128,15 @@ def assess(pixels: Pixels) -> Quality:
 
 def find(measures: Mapping[str, float]) -> tuple[Finding, ...]:
     """Return what is wrong by these measures, in the order of ``GATES``."""
-    wanting = [gate for gate in GATES if gate.measure in measures]
-    wanting = [gate for gate in wanting if gate.is_wanting(measures[gate.measure])]
-    hidden = {name for gate in wanting for name in gate.hides}
-    return tuple(
-        Finding(gate.name, measures[gate.measure], gate.threshold, gate.unit, gate.advice)
-        for gate in wanting
-        if gate.name not in hidden
-    )
+    findings: list[Finding] = []
+    hidden: set[str] = set()
+    for gate in GATES:
+        value = measures.get(gate.measure)
+        if value is None or gate.name in hidden or not gate.is_wanting(value):
+            continue
+        hidden.update(gate.hides)
+        findings.append(Finding(gate.name, value, gate.threshold, gate.unit, gate.advice))
+    return tuple(findings)
 
 
 def measure(pixels: Pixels) -> dict[str, float]:
@@ -232,13 +234,29 @@ def _width_along_rows(luma: np.ndarray) -> float:
 # ---------------------------------------------------------------- framing
 
 
+@dataclass(frozen=True, eq=False)
+class Lesion:
+    """What stands out from the skin, on a grid of INPUT_PX / 4 squared."""
+
+    core: np.ndarray  # bool, (rows, columns): what surely stands out; empty where nothing does
+    whole: np.ndarray  # bool: that, and what is around it that is halfway skin
+    contrast: float  # mean distance of the core from the skin, levels of 0..255
+    unrest: float  # median distance of all else
+
+
 def _lesion_measures(image: Image.Image) -> dict[str, float]:
     """Return ``lesion_share`` and ``lesion_cut``; nothing where no lesion stands out."""
-    lesion, contrast, unrest = find_lesion(image)
-    share = float(lesion.mean())
-    if share == 0 or contrast < max(_CLEAR_CONTRAST, _CLEAR_RATIO * unrest):
+    lesion = find_lesion(image)
+    if lesion.contrast < max(_CLEAR_CONTRAST, _CLEAR_RATIO * lesion.unrest):
         return {}
-    return {"lesion_share": share, "lesion_cut": _cut(lesion) if share > _CUT_SHARE else 0.0}
+    grey = np.asarray(image.convert("L").reduce(4))
+    if grey[lesion.core].mean() >= np.median(grey[~lesion.core]):
+        return {}  # paler than the rest: as likely skin at the rim of a lesion that fills the frame
+    is_large = lesion.core.mean() > _CUT_SHARE
+    return {
+        "lesion_share": float(lesion.whole.mean()),
+        "lesion_cut": _cut(lesion.core) if is_large else 0.0,
+    }
 
 
 def _cut(lesion: np.ndarray) -> float:
@@ -255,7 +273,7 @@ def _cut(lesion: np.ndarray) -> float:
 _ENDS = ((0, -1), (-1, 0))
 
 
-def find_lesion(image: Image.Image) -> tuple[np.ndarray, float, float]:
+def find_lesion(image: Image.Image) -> Lesion:
     """Find the lesion by its colour, roughly: a test of framing, not of shape.
 
     The skin's colour is fitted over the frame, the distance from it split by Otsu's method, and
@@ -264,10 +282,6 @@ def find_lesion(image: Image.Image) -> tuple[np.ndarray, float, float]:
 
     Args:
         image: RGB, INPUT_PX squared.
-
-    Returns:
-        The lesion, bool, (INPUT_PX / 4, INPUT_PX / 4), empty where nothing stands out; its mean
-        distance from the skin in levels of 0..255; and the median distance of all else.
     """
     small = np.asarray(image.reduce(4))
     # Hair is closed away.
@@ -276,17 +290,24 @@ def find_lesion(image: Image.Image) -> tuple[np.ndarray, float, float]:
     distance = _distance_from_skin(pixels, is_corner)
     none = np.zeros_like(is_corner)
     if distance is None:
-        return none, 0.0, 0.0
-    inside = distance[~is_corner]
-    above = (distance > _threshold(inside)) & ~is_corner
-    above = _of_neighbours(np.logical_or, _of_neighbours(np.logical_and, above))
+        return Lesion(none, none, 0.0, 0.0)
+    threshold = _threshold(distance[~is_corner])
+    above = _opened((distance > threshold) & ~is_corner)
     if not above.any():
-        return none, 0.0, 0.0
-    lesion = none
-    lesion.flat[np.where(above, distance * np.exp(-2 * _RADIUS**2), 0).argmax()] = True
-    lesion = _grow(lesion, above)
-    rest = distance[~lesion & ~is_corner]
-    return lesion, float(distance[lesion].mean()), float(np.median(rest)) if rest.size else 0.0
+        return Lesion(none, none, 0.0, 0.0)
+    seed = none.copy()
+    seed.flat[np.where(above, distance * np.exp(-2 * _RADIUS**2), 0).argmax()] = True
+    core = _grow(seed, above)
+    halfway = max(_HALO_SHARE * threshold, _LEAST_DISTANCE)
+    whole = _grow(core, core | _opened((distance > halfway) & ~is_corner))
+    rest = distance[~core & ~is_corner]
+    unrest = float(np.median(rest)) if rest.size else 0.0
+    return Lesion(core, whole, float(distance[core].mean()), unrest)
+
+
+def _opened(grid: np.ndarray) -> np.ndarray:
+    """Return a mask without what is less than three places wide."""
+    return _of_neighbours(np.logical_or, _of_neighbours(np.logical_and, grid))
 
 
 def _distance_from_skin(pixels: np.ndarray, is_corner: np.ndarray) -> np.ndarray | None:
