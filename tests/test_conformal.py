@@ -323,7 +323,7 @@ def test_probabilities_that_do_not_go_with_the_labels_are_refused(shape: tuple[i
 
 
 def test_what_is_no_number_has_no_set() -> None:
-    scores = ConformalSets({label: (0.2, 0.5, 0.8) for label in IN_SCOPE})
+    scores = same_for_all(0.2, 0.5, 0.8)
     for ask in (scores.p_values, lambda joint: scores.sets(joint, 0.5)):
         with pytest.raises(DataError, match="not numbers"):
             ask(np.array([0.5, np.nan, 0.1]))
