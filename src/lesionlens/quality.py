@@ -72,7 +72,7 @@ GATES: tuple[Gate, ...] = (
         "The light is reflected: tilt the camera or move the lamp until no white spots are left.",
     ),
     Gate(
-        "blur", "edge_width_px", 3.5, False, "width of the sharper edges, pixels of 224",
+        "blur", "edge_width_px", 3.4, False, "width of the sharper edges, pixels of 224",
         "Out of focus or shaken: hold still, let the camera focus, and take the photo again.",
     ),
     Gate(
@@ -80,7 +80,7 @@ GATES: tuple[Gate, ...] = (
         "Part of the spot is outside the picture: move the camera until it is in the middle.",
     ),
     Gate(
-        "lesion_small", "lesion_share", 0.01, True, "share of the picture that the spot fills",
+        "lesion_small", "lesion_share", 0.015, True, "share of the picture that the spot fills",
         "The spot is tiny in the picture: move closer, or use a dermatoscope.",
     ),
 )  # fmt: skip
