@@ -17,7 +17,7 @@ from lesionlens.bundle import default_directory
 from lesionlens.cli.main import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -105,10 +105,12 @@ def test_the_python_example_of_the_readme_runs(
     monkeypatch.chdir(phantom_jpeg.parent)
     (example,) = blocks(ROOT / "README.md", "python")
     exec(compile(example, "README.md", "exec"), {})
-    label, probability, verdict = capsys.readouterr().out.split()
+    said, members = capsys.readouterr().out.split(" may be")
+    label, probability, verdict = said.split()
     assert label in ("BCC", "SCC", "Normal")
     assert 1 / 3 <= float(probability) <= 1
     assert verdict in ("confident", "uncertain", "out_of_scope", "poor_image")
+    assert set(members.split()) <= {"BCC", "SCC", "Normal"}
 
 
 def test_every_verb_teaches_with_an_example() -> None:

@@ -186,7 +186,7 @@ def test_another_seed_gives_another_model(
     log = (run / "log.csv").read_text().splitlines()[1].split(",")
     other = (tmp_path / "a" / "log.csv").read_text().splitlines()[1].split(",")
     assert log[3] != other[3]
-    assert first.output_shape == (None, 9)
+    assert first.output_shape == (None, len(config.labels))
 
 
 def test_a_folder_of_another_run_is_refused(material: Any, weights: Path, run: Path) -> None:
