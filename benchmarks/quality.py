@@ -14,7 +14,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,9 +40,10 @@ MEASURES = tuple(dict.fromkeys(gate.measure for gate in GATES))
 STEPS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "short_side_px": (("small",), (32, 48, 64, 80, 112, 160)),
     "brightness": (("darker",), (40, 50, 60, 70, 80, 90, 100, 120)),
-    "whiteness": (("brighter", "veil"), (180, 190, 200, 210, 218, 226, 234)),
-    "glare_share": (("flash", "dots"), (1e-9, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.02)),
-    "edge_width_px": (("blur", "motion", "small"), (2, 2.5, 3, 3.5, 4, 4.5, 5, 6)),
+    "whiteness": (("brighter",), (180, 190, 200, 210, 218, 226, 234)),
+    "haze": (("veil",), (120, 135, 150, 165, 180, 195)),
+    "glare_share": (("flash", "dots"), (1e-9, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02)),
+    "edge_width_px": (("blur", "motion", "small"), (2, 2.5, 3, 3.25, 3.5, 3.75, 4, 4.5, 5, 6)),
 }
 CUT_SHARES = (0.0, 0.1, 0.25, 0.4, 0.5, 0.75)
 ANGLES = (10, -10, -30, -45, -60)
@@ -83,6 +84,7 @@ class Bench:
     truth: np.ndarray  # (N,) int, 0..2
     group_of: np.ndarray  # (N,) int
     out: Path
+    trials: dict[str, Trial] = field(default_factory=dict)  # what was done in this run
 
     def rgb(self, index: int) -> np.ndarray:
         return np.array(self.cache.images[self.row(index)])
@@ -97,20 +99,25 @@ class Bench:
     def trial(
         self, key: str, damage: Callable[[int, np.ndarray], np.ndarray], size: Callable[[int], int]
     ) -> Trial:
-        """Damage every frame, ask and measure; what was asked before is read from ``out``."""
+        """Damage every frame, ask and measure; answers given before are read from ``out``."""
+        if key in self.trials:
+            return self.trials[key]
         path = self.out / f"{key}.npz"
+        kept: np.ndarray | None = None
         if path.is_file():
-            with np.load(path) as kept:
-                return Trial(kept["answers"], kept["measures"])
+            with np.load(path) as arrays:
+                kept = arrays["answers"]
         answers, measures = [], []
         for index in range(len(self.frames)):
             rgb = damage(index, self.rgb(index))
-            answers.append(self.answer(index, rgb))
+            answers.append(self.answer(index, rgb) if kept is None else kept[index])
             measures.append(measured(rgb, (size(index), size(index))))
         trial = Trial(np.array(answers), np.array(measures))
-        self.out.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path, "wb") as file:
-            np.savez(file, answers=trial.answers, measures=trial.measures)
+        if kept is None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path, "wb") as file:
+                np.savez(file, answers=trial.answers)
+        self.trials[key] = trial
         return trial
 
     def own_size(self, index: int) -> int:
@@ -297,7 +304,7 @@ def print_framing(bench: Bench, masks: Path) -> None:
     overlaps, shares = [], []
     for i in chosen:
         small = np.asarray(Image.fromarray(lesions[i]).convert("L").reduce(4)) > 127
-        found = find_lesion(Image.fromarray(bench.rgb(i))).whole
+        found = find_lesion(Image.fromarray(bench.rgb(i))).core
         overlaps.append(2 * (small & found).sum() / max(1, small.sum() + found.sum()))
         shares.append(lesions[i].mean())
     print(

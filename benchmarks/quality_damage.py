@@ -91,18 +91,22 @@ def _small(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
 
 
 def _far(rgb: np.ndarray, strength: float, row: int) -> np.ndarray:
-    """Move the camera away: the frame takes ``strength`` of the side, smooth skin around it."""
+    """Move the camera away: the frame takes ``strength`` of the side, plain skin around it.
+
+    In the colour of the frame's own border, dark corners aside, with a camera's grain.
+    """
     side = len(rgb)
     inner = max(8, round(side * strength))
     small = np.asarray(Image.fromarray(rgb).resize((inner, inner), Image.Resampling.BILINEAR))
     border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
-    rng = np.random.default_rng([3, row])
-    ground = np.median(border, axis=0) + rng.normal(0, 1.5, (side, side, 1))
+    lit = border[border.max(axis=1) >= 70]
+    skin = np.median(lit if len(lit) else small.reshape(-1, 3), axis=0)
+    ground = skin + np.random.default_rng([3, row]).normal(0, 1.5, (side, side, 1))
     y, x = np.mgrid[-1 : 1 : inner * 1j, -1 : 1 : inner * 1j]
-    feather = np.clip((1 - np.maximum(abs(x), abs(y))) / 0.3, 0, 1)[..., None]
+    share = np.clip((1 - np.maximum(abs(x), abs(y))) / 0.3, 0, 1)[..., None]
     start = (side - inner) // 2
     inside = ground[start : start + inner, start : start + inner]
-    inside += (small - inside) * feather
+    inside += (small - inside) * share
     return np.clip(ground + 0.5, 0, 255).astype(np.uint8)
 
 

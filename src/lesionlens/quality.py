@@ -55,24 +55,29 @@ GATES: tuple[Gate, ...] = (
     Gate(
         "too_dark", "brightness", 70, True, "brightness of the lit parts, 0 to 255",
         "Too dark: take the photo again with more light.",
-        hides=("no_skin", *_UNSEEN),
+        hides=("no_skin", "washed_out", *_UNSEEN),
     ),
     Gate(
         "too_bright", "whiteness", 218, False, "whiteness of the picture's middle tone, 0 to 255",
-        "Too bright or hazy: wipe the lens and take the photo again with less light.",
-        hides=("no_skin", *_UNSEEN),
+        "Too bright: take the photo again with less light.",
+        hides=("no_skin", "washed_out", *_UNSEEN),
     ),
     Gate(
         "no_skin", "skin_share", 0.04, True, "share of the picture in a colour of skin",
         "No skin to be seen: point the camera at the spot, without a colour filter.",
-        hides=("glare", *_UNSEEN),
+        hides=("washed_out", "glare", *_UNSEEN),
     ),
     Gate(
-        "glare", "glare_share", 0.0005, False, "share of the picture in pure white spots",
+        "washed_out", "haze", 165, False, "white that lies over all colours, 0 to 255",
+        "Pale and hazy: wipe the lens, keep other light out, and take the photo again.",
+        hides=_UNSEEN,
+    ),
+    Gate(
+        "glare", "glare_share", 0.0002, False, "share of the picture in pure white spots",
         "The light is reflected: tilt the camera or move the lamp until no white spots are left.",
     ),
     Gate(
-        "blur", "edge_width_px", 3.4, False, "width of the sharper edges, pixels of 224",
+        "blur", "edge_width_px", 3.5, False, "width of the sharper edges, pixels of 224",
         "Out of focus or shaken: hold still, let the camera focus, and take the photo again.",
     ),
     Gate(
@@ -80,7 +85,7 @@ GATES: tuple[Gate, ...] = (
         "Part of the spot is outside the picture: move the camera until it is in the middle.",
     ),
     Gate(
-        "lesion_small", "lesion_share", 0.015, True, "share of the picture that the spot fills",
+        "lesion_small", "lesion_share", 0.016, True, "share of the picture that the spot fills",
         "The spot is tiny in the picture: move closer, or use a dermatoscope.",
     ),
 )  # fmt: skip
@@ -93,7 +98,8 @@ _WINDOW_PX = 168  # side of the square in the middle whose edges count: vignette
 _SPAN_PX = 8  # over which a change of brightness is followed
 _STEEP_SHARE = 0.1  # of the places, those with the greatest change, count
 _SHARP_SHARE = 0.1  # of these, the sharper ones, whose width is told
-_LEAST_CHANGE = 2.5  # levels over the span: with less there is no edge at all
+_LEAST_CHANGE = 0.015  # of the brightness, over the span: with less there is no edge at all
+_LEAST_LEVELS = 1.0  # nor with less than this, of 255
 
 _GRID_PX = INPUT_PX // 4  # side of the small picture in which the lesion is looked for
 _DARK_CORNER = 70  # 0..255: corners whose brightest channel is below are the dermatoscope's
@@ -103,6 +109,7 @@ _CUT_SHARE = 0.02  # of the frame: smaller lesions at the border are freckles
 _LEAST_DISTANCE = 8.0  # levels: what differs less from the skin is skin
 _OTSU_SHARE = 0.6  # of Otsu's threshold: it lies too high for lesions with a dark centre
 _HALO_SHARE = 0.5  # of that threshold: halfway to the skin, around a lesion
+_WIDE_HALO = 2.0  # times the core
 _LIGHTER_WEIGHT = 0.3  # of brightness where a place is lighter than the skin: scale, glare
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG has it
 
@@ -148,9 +155,12 @@ def measure(pixels: Pixels) -> dict[str, float]:
     Returns:
         ``short_side_px`` of the file; ``brightness``, 0..255, that the brightest twentieth
         reaches (black corners and dark lesions do not matter); ``whiteness``, 0..255, the median
-        of each pixel's dimmest channel; ``glare_share``, 0..1, of pixels in white reflections;
-        ``skin_share``, 0..1, of lit pixels in a colour of skin; ``edge_width_px``, 1..8, pixels
-        of 224 that the sharper edges take; and where a lesion stands out clearly from the skin,
+        of each pixel's dimmest channel; ``haze``, 0..255, what most pixels have at least in every
+        channel, less the differences between channels that the more colourful tenth reaches:
+        light that lies over all raises the one and flattens the other; ``glare_share``, 0..1, of
+        pixels in white reflections; ``skin_share``, 0..1, of lit pixels in a colour of skin;
+        ``edge_width_px``, 1..8, pixels of 224 that the sharper edges take; and where a lesion
+        stands out clearly from the skin,
         ``lesion_share``, 0..1, of the picture, and ``lesion_cut``, 0..1: the lesion's width at
         the border it touches, as a share of its greatest width along that border.
     """
@@ -158,11 +168,15 @@ def measure(pixels: Pixels) -> dict[str, float]:
     if image.size != (INPUT_PX, INPUT_PX):
         image = image.resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR)
     red, green, blue = image.split()
-    dimmest = np.array(ImageChops.darker(ImageChops.darker(red, green), blue).histogram())
+    low = ImageChops.darker(ImageChops.darker(red, green), blue)
+    high = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    dimmest = np.array(low.histogram())
+    colour = np.array(ImageChops.subtract(high, low).histogram())
     return {
         "short_side_px": float(min(pixels.width_px, pixels.height_px)),
         "brightness": _quantile(np.array(image.convert("L").histogram()), 0.95),
         "whiteness": _quantile(dimmest, 0.5),
+        "haze": max(0.0, _quantile(dimmest, 0.25) - _quantile(colour, 0.9)),
         "glare_share": _glare_share(dimmest),
         "skin_share": _skin_share(np.asarray(image)[::2, ::2]),
         "edge_width_px": _edge_width_px(np.asarray(image)),
@@ -223,7 +237,7 @@ def _width_along_rows(luma: np.ndarray) -> float:
     least = np.partition(change, -int(_STEEP_SHARE * change.size), axis=None)[
         -int(_STEEP_SHARE * change.size)
     ]
-    if least < _LEAST_CHANGE:
+    if least < max(_LEAST_LEVELS, _LEAST_CHANGE * float(luma.mean())):
         return float(_SPAN_PX)
     counts = change >= least
     sharpness = steepest[counts] / change[counts]
@@ -252,10 +266,11 @@ def _lesion_measures(image: Image.Image) -> dict[str, float]:
     grey = np.asarray(image.convert("L").reduce(4))
     if grey[lesion.core].mean() >= np.median(grey[~lesion.core]):
         return {}  # paler than the rest: as likely skin at the rim of a lesion that fills the frame
-    is_large = lesion.core.mean() > _CUT_SHARE
+    core, whole = float(lesion.core.mean()), float(lesion.whole.mean())
+    # A core in a wide halo is a dark spot of a larger, paler lesion.
     return {
-        "lesion_share": float(lesion.whole.mean()),
-        "lesion_cut": _cut(lesion.core) if is_large else 0.0,
+        "lesion_share": whole if whole > _WIDE_HALO * core else core,
+        "lesion_cut": _cut(lesion.core) if core > _CUT_SHARE else 0.0,
     }
 
 
