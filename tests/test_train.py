@@ -455,10 +455,12 @@ def test_the_classifier_answers_as_the_run_did(exported: Any, run: Path, materia
     table = load_predictions(run / "predictions-test.csv")
     fold_temperature = json.loads((run / "calibration.json").read_text())["temperature"]["2"]
     assert classifier.spec.temperature[2] == pytest.approx(fold_temperature)
-    for image_id, expected in zip(table.image_ids, table.conditional, strict=True):
+    rows = zip(table.image_ids, table.conditional, table.verdicts, strict=True)
+    for image_id, expected, verdict in rows:
         answer = classifier.predict(material.frames[image_id].path)
         found = [answer.probabilities[label] for label in IN_SCOPE]
         np.testing.assert_allclose(found, expected, atol=5e-3)
+        assert answer.verdict == verdict
 
 
 def test_a_bundle_that_differs_from_keras_is_not_written(
