@@ -40,7 +40,7 @@ _LEAST_TOLD = 0.045
 def draw_verdicts(verdicts: Verdicts) -> Figure:
     """Draw the verdicts on the images of each truth as a bar that adds up to all of them."""
     labels = list(verdicts.by_label)
-    figure, axes = figures._new_figure(7.4, 1.3 + 0.36 * len(labels))
+    figure, axes = figures.new_figure(7.4, 1.3 + 0.36 * len(labels))
     for place, row in enumerate(verdicts.by_label.values()):
         right = row.confident_right.value or 0.0
         shares = {verdict: count / row.n for verdict, count in row.counts.items()}
@@ -92,7 +92,7 @@ def draw_risk_coverage(
         others: evaluations of the same answers judged otherwise, by name, such as by another
             policy; their points are marked. Those of other answers are passed over.
     """
-    figure, axes = figures._new_figure(5.6, 4.7)
+    figure, axes = figures.new_figure(5.6, 4.7)
     selective = evaluation.selective
     same = [(name, other) for name, other in others if _same_answers(evaluation, other)]
     curves = (
@@ -104,7 +104,7 @@ def draw_risk_coverage(
             continue
         axes.plot(
             curve.answered, curve.error, color=colour, linestyle=style, linewidth=1.8,
-            label=f"{words}\narea {figures._told(curve.area)}",
+            label=f"{words}\narea {figures.told(curve.area)}",
         )  # fmt: skip
         _mark(axes, curve, colour, _MARKERS[0])
         for place, (_, other) in enumerate(same, 1):
@@ -122,8 +122,8 @@ def draw_risk_coverage(
     axes.set_ylim(bottom=0)
     axes.set_xlabel("Share of images answered, the most probable answers first")
     axes.set_ylabel("Share wrong among the answers")
-    figures._grid(axes)
-    figures._legend(axes, "upper left", "")
+    figures.lay_grid(axes)
+    figures.draw_legend(axes, "upper left", "")
     return figure
 
 
@@ -142,8 +142,8 @@ def _mark(axes: Axes, curve: RiskCoverage, colour: str, marker: str) -> None:
     share, error = curve.confident, curve.confident_error
     if share is None or error is None or error.value is None:
         return
-    x, x_low, x_high = figures._ends(share)
-    y, y_low, y_high = figures._ends(error)
+    x, x_low, x_high = figures.ends(share)
+    y, y_low, y_high = figures.ends(error)
     axes.errorbar(
         x, y, xerr=[[x - x_low], [x_high - x]], yerr=[[y - y_low], [y_high - y]],
         fmt=marker, color=colour, markerfacecolor="white", markersize=7, markeredgewidth=1.6,
@@ -173,19 +173,19 @@ def draw_scope_reliability(evaluation: Evaluation) -> Figure | None:
     def mixed(share: float) -> float:
         return share / (share + factor * (1 - share))
 
-    figure, axes = figures._new_figure(4.9, 4.7)
+    figure, axes = figures.new_figure(4.9, 4.7)
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.8, linestyle=(0, (1, 2)))
     for found in np.unique(bin_of):
         inside = bin_of == found
         share = proportion(int(in_scope[inside].sum()), int(inside.sum()))
-        value, low, high = (mixed(end) for end in figures._ends(share))
+        value, low, high = (mixed(end) for end in figures.ends(share))
         axes.errorbar(
             np.average(scope[inside], weights=weights[inside]), value,
             yerr=[[value - low], [high - value]],
             fmt="o", color="#0072B2", markersize=5, linewidth=1.2, capsize=2.5, clip_on=False,
         )  # fmt: skip
     axes.text(
-        0.03, 0.95, f"Calibration error\n{figures._told(open_set.scope_calibration_error)}",
+        0.03, 0.95, f"Calibration error\n{figures.told(open_set.scope_calibration_error)}",
         transform=axes.transAxes, va="top", fontsize=8.5, linespacing=1.5,
     )  # fmt: skip
     axes.set_xlim(0, 1)
@@ -193,5 +193,5 @@ def draw_scope_reliability(evaluation: Evaluation) -> Figure | None:
     axes.set_aspect("equal")
     axes.set_xlabel("Scope: probability of one of the three")
     axes.set_ylabel("Share that is one of the three")
-    figures._grid(axes)
+    figures.lay_grid(axes)
     return figure

@@ -73,7 +73,7 @@ def worst_errors(evaluation: Evaluation, n: int = 12) -> list[WrongAnswer]:
 
 def draw_confusion(evaluation: Evaluation) -> Figure:
     """Draw the confusion matrix: counts, and the percentage of each true class."""
-    figure, axes = _new_figure(4.6, 4.0)
+    figure, axes = new_figure(4.6, 4.0)
     counts = evaluation.confusion
     support = counts.sum(axis=1, keepdims=True)
     share = np.where(support > 0, counts / np.maximum(support, 1), 0)
@@ -109,18 +109,18 @@ def draw_confusion(evaluation: Evaluation) -> Figure:
 
 def draw_roc(evaluation: Evaluation) -> Figure:
     """Draw each class's ROC curve against the other two, the area with its interval."""
-    figure, axes = _new_figure(4.9, 4.7)
+    figure, axes = new_figure(4.9, 4.7)
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.8, linestyle=(0, (1, 2)))
     _draw_curves(axes, evaluation, "roc_auc")
     axes.set_xlabel("1 − specificity (false-positive rate)")
     axes.set_ylabel("Sensitivity (true-positive rate)")
-    _legend(axes, "lower right", "Area under the curve (95 % interval)")
+    draw_legend(axes, "lower right", "Area under the curve (95 % interval)")
     return figure
 
 
 def draw_precision_recall(evaluation: Evaluation) -> Figure:
     """Draw each class's precision-recall curve, average precision with its interval."""
-    figure, axes = _new_figure(4.9, 4.7)
+    figure, axes = new_figure(4.9, 4.7)
     _draw_curves(axes, evaluation, "average_precision")
     total = max(evaluation.n, 1)
     for label, n in zip(IN_SCOPE, evaluation.confusion.sum(axis=1), strict=True):
@@ -131,7 +131,7 @@ def draw_precision_recall(evaluation: Evaluation) -> Figure:
             )  # fmt: skip
     axes.set_xlabel("Recall (sensitivity)")
     axes.set_ylabel("Precision")
-    _legend(axes, "lower left", "Average precision (95 % interval)")
+    draw_legend(axes, "lower left", "Average precision (95 % interval)")
     return figure
 
 
@@ -145,7 +145,8 @@ _LEGEND: dict[str, Any] = {
 }
 
 
-def _legend(axes: Axes, place: Any, title: str) -> None:
+def draw_legend(axes: Axes, place: Any, title: str) -> None:
+    """Draw a legend in the style of the report, if there is anything to tell."""
     if axes.get_legend_handles_labels()[0]:  # matplotlib warns of a legend of nothing
         axes.legend(loc=place, title=title, **_LEGEND)
 
@@ -166,14 +167,14 @@ def _draw_curves(axes: Axes, evaluation: Evaluation, name: str) -> None:
             x, y = np.concatenate(([0.0], x)), np.concatenate((y[:1], y))
         colour, style, _ = CLASS_STYLE[label]
         axes.plot(
-            x, y, color=colour, linestyle=style, linewidth=1.8, label=f"{label}  {_told(metric)}",
+            x, y, color=colour, linestyle=style, linewidth=1.8, label=f"{label}  {told(metric)}",
             solid_joinstyle="miter", drawstyle="default" if name == "roc_auc" else "steps-pre",
             clip_on=False,
         )  # fmt: skip
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_aspect("equal")
-    _grid(axes)
+    lay_grid(axes)
 
 
 def draw_reliability(evaluation: Evaluation, before: Evaluation | None = None) -> Figure:
@@ -185,7 +186,7 @@ def draw_reliability(evaluation: Evaluation, before: Evaluation | None = None) -
         evaluation: whose answers to draw.
         before: of the same images before calibration; its dots are hollow.
     """
-    figure = _bare_figure(_WIDTH_IN, 5.2)
+    figure = bare_figure(_WIDTH_IN, 5.2)
     axes, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.6, 1]})
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.8, linestyle=(0, (1, 2)))
     if before is not None:
@@ -200,10 +201,10 @@ def draw_reliability(evaluation: Evaluation, before: Evaluation | None = None) -
         )  # fmt: skip
         below.legend(loc="upper left", **_LEGEND)
     error = evaluation.overall["expected_calibration_error"]
-    words = _told(error)
+    words = told(error)
     if before is not None:
         earlier = before.overall["expected_calibration_error"]
-        words += f"\nbefore calibration (hollow)\n{_told(earlier)}"
+        words += f"\nbefore calibration (hollow)\n{told(earlier)}"
     axes.text(
         0.03, 0.95, f"Expected calibration error\n{words}",
         transform=axes.transAxes, va="top", fontsize=8.5, linespacing=1.5,
@@ -216,7 +217,7 @@ def draw_reliability(evaluation: Evaluation, before: Evaluation | None = None) -
     below.set_ylabel("Answers")
     below.set_xlabel("Probability that the model gives its answer")
     for part in (axes, below):
-        _grid(part)
+        lay_grid(part)
     return figure
 
 
@@ -236,7 +237,7 @@ def _draw_reliability(
     for found in np.unique(bin_of):
         inside = bin_of == found
         share = proportion(int(is_right[inside].sum()), int(inside.sum()))
-        value, low, high = _ends(share)
+        value, low, high = ends(share)
         axes.errorbar(
             confidence[inside].mean(), value, yerr=[[value - low], [high - value]],
             fmt="o", color=colour, markerfacecolor=inside_colour, markersize=5, linewidth=1.2,
@@ -265,7 +266,7 @@ def draw_worst_errors(errors: Sequence[WrongAnswer], images: Mapping[str, Path])
     if not drawn:
         return None
     n_rows = -(-len(drawn) // _GALLERY_COLUMNS)
-    figure = _bare_figure(7.4, 2.25 * n_rows)
+    figure = bare_figure(7.4, 2.25 * n_rows)
     grid = figure.subplots(n_rows, _GALLERY_COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -288,7 +289,7 @@ def draw_comparison(entries: Sequence[tuple[str, Evaluation]]) -> Figure:
         "macro_f1": "Macro F1",
         "macro_roc_auc": "Macro ROC-AUC",
     }
-    figure, axes = _new_figure(7.0, 0.9 + len(names) * (0.22 * len(entries) + 0.25))
+    figure, axes = new_figure(7.0, 0.9 + len(names) * (0.22 * len(entries) + 0.25))
     colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
     markers = "os^Dv<>"
     step = 0.75 / max(len(entries), 1)
@@ -297,7 +298,7 @@ def draw_comparison(entries: Sequence[tuple[str, Evaluation]]) -> Figure:
             metric = evaluation.overall[name]
             if metric.value is None:
                 continue
-            value, low, high = _ends(metric)
+            value, low, high = ends(metric)
             axes.errorbar(
                 value, row + (k - (len(entries) - 1) / 2) * step,
                 xerr=[[value - low], [high - value]],
@@ -308,20 +309,21 @@ def draw_comparison(entries: Sequence[tuple[str, Evaluation]]) -> Figure:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(right=1.0)
     axes.set_xlabel("Value and 95 % interval")
-    _grid(axes, "x")
+    lay_grid(axes, "x")
     axes.tick_params(axis="y", length=0)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), **_LEGEND)
     return figure
 
 
-def _ends(metric: Metric) -> tuple[float, float, float]:
+def ends(metric: Metric) -> tuple[float, float, float]:
     """Return value, low and high of a metric with a value; without an interval all three alike."""
     value = metric.value or 0.0
     low = value if metric.low is None else metric.low
     return value, low, value if metric.high is None else metric.high
 
 
-def _told(metric: Metric) -> str:
+def told(metric: Metric) -> str:
+    """Return a metric and its interval as a legend tells them."""
     if metric.value is None:
         return "–"
     if metric.low is None or metric.high is None:
@@ -329,7 +331,8 @@ def _told(metric: Metric) -> str:
     return f"{metric.value:.3f} ({metric.low:.3f}–{metric.high:.3f})"
 
 
-def _bare_figure(width_in: float, height_in: float) -> Figure:
+def bare_figure(width_in: float, height_in: float) -> Figure:
+    """Return an empty figure that belongs to no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -340,12 +343,14 @@ def _bare_figure(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def _new_figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
-    figure = _bare_figure(width_in, height_in)
+def new_figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
+    """Return a figure with one pair of axes."""
+    figure = bare_figure(width_in, height_in)
     return figure, figure.add_subplot()
 
 
-def _grid(axes: Axes, axis: Any = "both") -> None:
+def lay_grid(axes: Axes, axis: Any = "both") -> None:
+    """Lay a pale grid behind what is drawn, and take the box away."""
     axes.grid(axis=axis, color=_GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -326,8 +326,8 @@ def write_report(
             stale.unlink(missing_ok=True)
             continue
         with atomic_write(stale, "wb") as file:
-            file.write(_render(figure, "png", dpi=FIGURE_DPI))
-        embedded[name] = _data_uri(figure, is_photo=name == "worst_errors")
+            file.write(render(figure, "png", dpi=FIGURE_DPI))
+        embedded[name] = data_uri(figure, is_photo=name == "worst_errors")
     today = datetime.now(UTC)
     page = _template().render(
         title=title,
@@ -371,7 +371,8 @@ def _template() -> Any:
     return environment.get_template("report.html.j2")
 
 
-def _render(figure: Figure, kind: str, **options: Any) -> bytes:
+def render(figure: Figure, kind: str, **options: Any) -> bytes:
+    """Return a figure as the bytes of a file of ``kind``; an SVG without its date."""
     stream = io.BytesIO()
     if kind == "svg":
         options["metadata"] = {"Date": None}
@@ -379,10 +380,10 @@ def _render(figure: Figure, kind: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def _data_uri(figure: Figure, *, is_photo: bool) -> str:
+def data_uri(figure: Figure, *, is_photo: bool) -> str:
     """Return a figure as a data URI: drawings as SVG, sharp at any size; photos as JPEG."""
     if is_photo:
-        data, kind = _render(figure, "jpeg", dpi=150, pil_kwargs={"quality": 85}), "jpeg"
+        data, kind = render(figure, "jpeg", dpi=150, pil_kwargs={"quality": 85}), "jpeg"
     else:
-        data, kind = _render(figure, "svg"), "svg+xml"
+        data, kind = render(figure, "svg"), "svg+xml"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -230,7 +230,8 @@ def _rule(spec: ModelSpec) -> str:
         )
     return (
         f"{confident} <b>◐ uncertain</b>: do not rely on it. <b>○ out of scope</b>: less like each "
-        f"of the three than {percent(policy.scope_coverage)} of its images; it may still be a disease. "
+        f"of the three than {percent(policy.scope_coverage)} of its images; it may still be a "
+        "disease. "
         "<b>✕ poor image</b>: take another one."
     )
 

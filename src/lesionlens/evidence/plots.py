@@ -69,7 +69,7 @@ CAPTIONS: dict[str, str] = {
 def draw_background(table: Table) -> Figure:
     """Draw the scores of every picture shown, with what chance gives."""
     rows = table.rows
-    figure = figures._bare_figure(7.4, 0.9 + 0.42 * len(rows))
+    figure = figures.bare_figure(7.4, 0.9 + 0.42 * len(rows))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, key, words, chance in (
         (panels[0], "balanced_accuracy", "Balanced accuracy, three classes", shortcuts.CHANCE),
@@ -80,7 +80,7 @@ def draw_background(table: Table) -> Figure:
             _dot(axes, row.metrics[key], place, _ORANGE if "lesion out" in row.name else _BLUE)
         axes.set_xlabel(words)
         axes.set_xlim(min(chance, 0.5) - 0.06, 1.01)
-        figures._grid(axes, "x")
+        figures.lay_grid(axes, "x")
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8.5)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
@@ -95,7 +95,7 @@ def draw_curves(
 ) -> Figure:
     """Draw a panel for each kind of change, a line for each score, bands for the intervals."""
     n_lines = -(-len(tables) // _COLUMNS)
-    figure = figures._bare_figure(9.6, 2.35 * n_lines + 0.4)
+    figure = figures.bare_figure(9.6, 2.35 * n_lines + 0.4)
     grid = figure.subplots(n_lines, _COLUMNS, squeeze=False, sharey=True)
     for axes in grid.flat[len(tables) :]:
         axes.axis("off")
@@ -110,7 +110,7 @@ def draw_curves(
         title, _, unit = table.caption.partition(": ")
         axes.set_title(title, fontsize=9.5, loc="left")
         axes.set_xlabel(unit, fontsize=8)
-        figures._grid(axes)
+        figures.lay_grid(axes)
         axes.tick_params(axis="x", labelsize=7)
     grid[0][0].set_ylim(*(ylim or (0, None)))  # shared by all
     for row in grid:
@@ -136,7 +136,7 @@ def draw_differences(tables: Sequence[Table]) -> Figure:
             place += 1
             places.append((place, row))
         place += 1.4
-    figure, axes = figures._new_figure(7.4, 0.8 + 0.235 * (place + 1))
+    figure, axes = figures.new_figure(7.4, 0.8 + 0.235 * (place + 1))
     axes.axvline(0, color=_FAINT, linewidth=0.9)
     for at, row in places:
         gap = row.metrics["accuracy_difference"]
@@ -153,14 +153,14 @@ def draw_differences(tables: Sequence[Table]) -> Figure:
     axes.set_yticks([at for at, _ in places], [row.name for _, row in places], fontsize=8.5)
     axes.set_ylim(place - 0.4, -0.8)
     axes.set_xlabel("Difference in accuracy", fontsize=9)
-    figures._grid(axes, "x")
+    figures.lay_grid(axes, "x")
     axes.tick_params(axis="y", length=0)
     return figure
 
 
 def draw_views(table: Table) -> Figure:
     """Draw what more views give against what they take."""
-    figure, axes = figures._new_figure(6.2, 3.4)
+    figure, axes = figures.new_figure(6.2, 3.4)
     axes.axhline(0, color=_FAINT, linewidth=0.9)
     rows = [row for row in table.rows[1:] if row.metrics["elapsed"].value]
     for key, words, colour, marker, shift in (
@@ -175,7 +175,7 @@ def draw_views(table: Table) -> Figure:
             metric = row.metrics[key]
             if metric.value is None:
                 continue
-            value, low, high = figures._ends(metric)
+            value, low, high = figures.ends(metric)
             axes.errorbar(
                 (row.metrics["elapsed"].value or 0) + shift * longest, value,
                 yerr=[[value - low], [high - value]], fmt=marker, color=colour, markersize=5,
@@ -189,8 +189,8 @@ def draw_views(table: Table) -> Figure:
     axes.set_xlabel("Time per image, ms on one core")
     axes.set_ylabel("Difference from 1 view")
     axes.set_xlim(left=0)
-    figures._grid(axes)
-    figures._legend(axes, "best", "")
+    figures.lay_grid(axes)
+    figures.draw_legend(axes, "best", "")
     return figure
 
 
@@ -199,7 +199,7 @@ def _dot(axes: Axes, metric: Metric, place: float, colour: str) -> None:
         axes.text(0.02, place, metric.note or "–", transform=axes.get_yaxis_transform(),
                   fontsize=7.5, va="center", color=_FAINT)  # fmt: skip
         return
-    value, low, high = figures._ends(metric)
+    value, low, high = figures.ends(metric)
     axes.errorbar(
         value, place, xerr=[[value - low], [high - value]], fmt="o", color=colour, markersize=5,
         capsize=2.5, linewidth=1.3,
@@ -217,6 +217,6 @@ def _curve(
 ) -> None:
     if any(metric is None or metric.value is None for metric in metrics):
         return
-    ends = np.array([figures._ends(metric) for metric in metrics if metric is not None])
+    ends = np.array([figures.ends(metric) for metric in metrics if metric is not None])
     axes.fill_between(places, ends[:, 1], ends[:, 2], color=colour, alpha=0.15, linewidth=0)
     axes.plot(places, ends[:, 0], color=colour, linestyle=style, linewidth=1.6, label=label)

@@ -72,8 +72,8 @@ def write_audit(
         embedded[section.key] = {}
         for name, figure in plots.draw_section(section).items():
             with atomic_write(directory / "figures" / f"{name}.png", "wb") as file:
-                file.write(reporting._render(figure, "png", dpi=reporting.FIGURE_DPI))
-            embedded[section.key][name] = reporting._data_uri(figure, is_photo=False)
+                file.write(reporting.render(figure, "png", dpi=reporting.FIGURE_DPI))
+            embedded[section.key][name] = reporting.data_uri(figure, is_photo=False)
     page = _template().render(
         heading=heading,
         title=heading.title,
