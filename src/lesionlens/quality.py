@@ -98,7 +98,7 @@ _WINDOW_PX = 168  # side of the square in the middle whose edges count: vignette
 _SPAN_PX = 8  # over which a change of brightness is followed
 _STEEP_SHARE = 0.1  # of the places, those with the greatest change, count
 _SHARP_SHARE = 0.1  # of these, the sharper ones, whose width is told
-_LEAST_CHANGE = 0.015  # of the brightness, over the span: with less there is no edge at all
+_LEAST_CHANGE = 0.011  # of the brightness, over the span: with less there is no edge at all
 _LEAST_LEVELS = 1.0  # nor with less than this, of 255
 
 _GRID_PX = INPUT_PX // 4  # side of the small picture in which the lesion is looked for
