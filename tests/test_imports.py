@@ -24,8 +24,8 @@ VOCABULARY = {
 }  # fmt: skip
 CORE = {
     "imaging", "quality", "views", "bundle", "confidence", "conformal", "classifier", "saliency",
-    "render", "metrics", "scoring", "intervals", "prediction_table", "phantoms", "painting", "scenery",
-    "open_set", "selective", "judging",
+    "render", "metrics", "open_set", "selective", "judging", "scoring", "intervals",
+    "prediction_table", "phantoms", "painting", "scenery",
 }  # fmt: skip
 REPORTING = {"reporting", "figures", "charts", "tables", "pages"}
 
