@@ -16,9 +16,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,6 @@ from lesionlens.train.stages import STATE, load_best, train_network
 from lesionlens.views import make_views
 from lesionlens.zooms import ZOOMS
 from scope_scores import (
-    CANCERS,
     N_BANK_PER_CLASS,
     N_DIRECTIONS,
     Answers,
@@ -61,7 +59,15 @@ from scope_scores import (
     largest_joint,
     largest_softmax,
 )
-from scope_tables import TARGETS, Case, Compared, print_costs, print_tables
+from scope_tables import (
+    PARTS,
+    TARGETS,
+    Fit,
+    compare,
+    print_costs,
+    print_tables,
+    print_verdicts,
+)
 
 #: Images of a class that distances are fitted on, and that combinations are, at most.
 KNOWN_PER_CLASS, VALIDATION_PER_CLASS = 600, 100
@@ -69,7 +75,8 @@ KNOWN_PER_CLASS, VALIDATION_PER_CLASS = 600, 100
 NOTHING = "nothing"
 #: Photos of things are left out, and what is not skin is learned from decoys made on the fly alone.
 PHOTOS = "photos"
-_PARTS = ("known", "validation", "test", "never seen")
+#: The score whose gate is put in front of the verdicts.
+GATED = "explicit, gated by small bank"
 
 
 # ---------------------------------------------------------------- networks and their answers
@@ -102,16 +109,6 @@ def material_without(left_out: str, material: Material) -> Material:
     return dataclasses.replace(material, splits=dataclasses.replace(material.splits, parts=parts))
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A network that was trained without a fold, and what it says; one npz."""
-
-    fold: str
-    answers: Mapping[str, Answers]  # by part
-    image_ids: Mapping[str, np.ndarray]  # by part, (N,) str
-    seen: frozenset[Label]  # what it was taught
-
-
 def ask(
     folder: Path,
     fold: str,
@@ -137,7 +134,7 @@ def ask(
     if not path.is_file():
         model = Model(folder / MODEL, num_threads=1)
         parts = _frames_of(fold, material, config, seen)
-        frames = [frame for name in _PARTS for frame in parts[name]]
+        frames = [frame for name in PARTS for frame in parts[name]]
         logits, features = _run(model, frames, material, views, config.zooms)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, "wb") as file:
@@ -147,18 +144,19 @@ def ask(
                 features=features,
                 ids=np.array([frame.image_id for frame in frames]),
                 labels=np.array([frame.label.value for frame in frames]),
-                parts=np.array([name for name in _PARTS for _ in parts[name]]),
+                parts=np.array([name for name in PARTS for _ in parts[name]]),
             )
         print(f"{folder}: {len(frames)} images asked about", flush=True)
     with np.load(path) as kept:
         labels = np.array([Label(text) for text in kept["labels"]], dtype=object)
         everything = Answers(kept["logits"], kept["features"], labels)
-        rows = {name: np.flatnonzero(kept["parts"] == name) for name in _PARTS}
+        rows = {name: np.flatnonzero(kept["parts"] == name) for name in PARTS}
         ids = kept["ids"]
     return Fit(
         fold,
         {name: everything[chosen] for name, chosen in rows.items()},
         {name: ids[chosen] for name, chosen in rows.items()},
+        config.labels,
         seen,
     )
 
@@ -258,38 +256,12 @@ def fit_all(known: Answers, validation: Answers) -> dict[str, Score]:
         "neighbours against others": NeighboursDifference.fit(known),
         "logistic: explicit, Mahalanobis": Combination.fit((explicit, reduced), validation),
         "logistic: explicit, neighbours": Combination.fit((explicit, neighbours), validation),
+        "logistic: explicit, small bank": Combination.fit((explicit, small), validation),
         "worse of explicit, neighbours": Worse.fit((explicit, neighbours), validation),
         "explicit, gated by Mahalanobis": Gated.fit(reduced, validation),
         "explicit, gated by neighbours": Gated.fit(neighbours, validation),
-        "explicit, gated by small bank": Gated.fit(small, validation),
+        GATED: Gated.fit(small, validation),
     }
-
-
-def compare(
-    fits: Sequence[Fit], material: Material, *, taught: bool, only: Sequence[Label]
-) -> Compared:
-    """Score the test images of each fit, and what it was taught, or never was, of ``only``."""
-    columns: dict[str, list[np.ndarray]] = defaultdict(list)
-    groups: list[str] = []
-    cases = []
-    for fit in fits:
-        scores = fit_all(fit.answers["known"], fit.answers["validation"])
-        start = len(groups)
-        test, unseen = fit.answers["test"], fit.answers["never seen"]
-        for name, score in scores.items():
-            parts = [score(part.logits, part.features) for part in (test, unseen)]
-            columns[name].append(np.concatenate(parts))
-        labels = np.concatenate([test.labels, unseen.labels])
-        for part in ("test", "never seen"):
-            groups += [material.splits.groups.get(i, i) for i in fit.image_ids[part]]
-        inside, cancers = (start + np.flatnonzero(np.isin(labels, k)) for k in (IN_SCOPE, CANCERS))
-        for target in only:
-            outside = start + np.flatnonzero(labels == target)
-            if len(outside) and (target in fit.seen) == taught:
-                cases.append(Case(target, inside, cancers, outside))
-    _, group_of = np.unique(groups, return_inverse=True)
-    whole = {n: np.concatenate(v) for n, v in columns.items() if len(v) == len(fits)}
-    return Compared(whole, group_of, cases)
 
 
 # ---------------------------------------------------------------- all of it
@@ -363,36 +335,30 @@ def main() -> None:
     frames = {frame.image_id: frame for frame in load_archive(args.archive).frames}
     material = Material(frames, load_cache(args.cache), Splits.load(args.splits))
 
+    def report(title: str, fits: Sequence[Fit], *, taught: bool) -> None:
+        scores = [fit_all(fit.answers["known"], fit.answers["validation"]) for fit in fits]
+        compared = compare(fits, scores, material.splits.groups, taught=taught, only=only)
+        if compared.cases:
+            print_tables(title, compared, args.bootstrap)
+            gates = [found.get(GATED) for found in scores]
+            part = "test" if taught else "never seen"
+            print_verdicts(title, fits, gates, material.frames, part=part)
+
     run = list(fits_of_run(args.run, material, args.out, args.views))
-    for taught in (True, False):
-        compared = compare(run, material, taught=taught, only=only)
-        if compared.cases:
-            title = "taught, all folds" if taught else "never taught, all folds"
-            print_tables(f"{args.run.name}, {title}", compared, args.bootstrap)
-    if args.weights is None:
-        print_costs(
-            fit_all(run[0].answers["known"], run[0].answers["validation"]), run[0].answers["test"]
-        )
-        return
+    report(f"{args.run.name}, taught, all folds", run, taught=True)
+    report(f"{args.run.name}, never taught, all folds", run, taught=False)
+    if args.weights is not None:
+        first, second = (int(n) for n in args.epochs.split(","))
 
-    first, second = (int(n) for n in args.epochs.split(","))
+        def trained(*names: str) -> list[Fit]:
+            found = [fits_without(name, material, args, (first, second)) for name in names]
+            return [fit for fits in found for fit in fits]
 
-    def trained(*names: str) -> list[Fit]:
-        return [
-            fit for name in names for fit in fits_without(name, material, args, (first, second))
-        ]
-
-    left_out = trained(*only)
-    for title, fits, taught in (
-        ("left out", left_out, False),
-        ("nothing left out", trained(NOTHING), True),
-        ("photos left out, decoys kept", trained(PHOTOS), False),
-    ):
-        compared = compare(fits, material, taught=taught, only=only)
-        if compared.cases:
-            print_tables(f"short training, {title}", compared, args.bootstrap)
-    fit = left_out[0]
-    print_costs(fit_all(fit.answers["known"], fit.answers["validation"]), fit.answers["test"])
+        report("short training, left out", trained(*only), taught=False)
+        report("short training, nothing left out", trained(NOTHING), taught=True)
+        report("short training, photos left out, decoys kept", trained(PHOTOS), taught=False)
+    known, validation, test, _ = (run[0].answers[part] for part in PARTS)
+    print_costs(fit_all(known, validation), test)
 
 
 if __name__ == "__main__":

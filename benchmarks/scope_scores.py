@@ -381,9 +381,14 @@ class Gated:
         return cls(gate, float(np.quantile(nearness, GATE_LOSES, method="lower")))
 
     def __call__(self, logits: np.ndarray, features: np.ndarray) -> np.ndarray:
-        is_near = self.gate(logits, features) >= self.least
+        is_near = self.is_near(logits, features)
         odds: np.ndarray = explicit(logits, features) - np.where(is_near, 0, _BELOW_ALL)
         return odds
+
+    def is_near(self, logits: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Return what the gate lets through, (N,) bool."""
+        near: np.ndarray = self.gate(logits, features) >= self.least
+        return near
 
 
 def _columns(scores: Sequence[Score], logits: np.ndarray, features: np.ndarray) -> np.ndarray:

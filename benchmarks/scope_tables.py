@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lesionlens.intervals import Metric, Scores, bootstrap
-from lesionlens.labels import Label
+from lesionlens.intervals import Metric, Scores, bootstrap, proportion
+from lesionlens.labels import IN_SCOPE, Label
+from lesionlens.records import Frame
 from lesionlens.scoring import ranking_scores
-from scope_scores import KEPT, Answers, Score, n_bytes
+from lesionlens.train.calibration import calibrate
+from lesionlens.verdicts import CONFIDENT, DEFAULT_POLICY, OUT_OF_SCOPE
+from scope_scores import CANCERS, KEPT, Answers, Gated, Score, n_bytes
 
 #: What is told from the three, one after the other.
 TARGETS = (Label.MEL, Label.NV, Label.BKL, Label.AK, Label.DF, Label.VASC, Label.NOT_SKIN)
@@ -21,6 +25,20 @@ FIGURES = {
     "auc": "ROC-AUC, the three against",
     "rejected": f"share rejected where {KEPT:.0%} of BCC and SCC are kept, of",
 }
+
+#: What a network is asked about, by what it was to that network.
+PARTS = ("known", "validation", "test", "never seen")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A network that was trained without a fold, and what it says; one npz."""
+
+    fold: str
+    answers: Mapping[str, Answers]  # by part
+    image_ids: Mapping[str, np.ndarray]  # by part, (N,) str
+    labels: tuple[Label, ...]  # its outputs
+    seen: frozenset[Label]  # what it was taught
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,37 @@ class Compared:
 
     def targets(self) -> list[Label]:
         return [target for target in TARGETS if any(c.target == target for c in self.cases)]
+
+
+def compare(
+    fits: Sequence[Fit],
+    scores: Sequence[Mapping[str, Score]],
+    groups: Mapping[str, str],
+    *,
+    taught: bool,
+    only: Sequence[Label],
+) -> Compared:
+    """Score the test images of each fit, and what it was taught, or never was, of ``only``."""
+    columns: dict[str, list[np.ndarray]] = defaultdict(list)
+    group_ids: list[str] = []
+    cases = []
+    for fit, found in zip(fits, scores, strict=True):
+        start = len(group_ids)
+        test, unseen = fit.answers["test"], fit.answers["never seen"]
+        for name, score in found.items():
+            parts = [score(part.logits, part.features) for part in (test, unseen)]
+            columns[name].append(np.concatenate(parts))
+        labels = np.concatenate([test.labels, unseen.labels])
+        for part in ("test", "never seen"):
+            group_ids += [groups.get(i, i) for i in fit.image_ids[part]]
+        inside, cancers = (start + np.flatnonzero(np.isin(labels, k)) for k in (IN_SCOPE, CANCERS))
+        for target in only:
+            outside = start + np.flatnonzero(labels == target)
+            if len(outside) and (target in fit.seen) == taught:
+                cases.append(Case(target, inside, cancers, outside))
+    _, group_of = np.unique(group_ids, return_inverse=True)
+    whole = {n: np.concatenate(v) for n, v in columns.items() if len(v) == len(fits)}
+    return Compared(whole, group_of, cases)
 
 
 def rejection(
@@ -69,7 +118,7 @@ def figures(
     """Return ROC-AUC and rejection by (figure, score, target or mean), with 95 % intervals.
 
     Of several networks (folds) the mean is taken, as scores of two networks need not compare;
-    "auc gain" is the mean ROC-AUC less that of the reference, on the same draws.
+    "auc gain" is a mean ROC-AUC less that of the reference, on the same draws.
     """
     targets = compared.targets()
     means = {ALL: targets}
@@ -82,17 +131,18 @@ def figures(
             for target in targets:
                 cases = [case for case in compared.cases if case.target is target]
                 pairs = [_judge(weights, score, case) for case in cases]
-                for figure, values in zip(FIGURES, zip(*pairs, strict=True), strict=True):
-                    found[f"{figure}|{name}|{target}"] = np.mean(values, axis=0)
+                for figure, each in zip(FIGURES, zip(*pairs, strict=True), strict=True):
+                    found[f"{figure}|{name}|{target}"] = np.mean(each, axis=0)
             for figure in FIGURES:
                 for mean, members in means.items():
                     values = [found[f"{figure}|{name}|{target}"] for target in members]
                     found[f"{figure}|{name}|{mean}"] = np.mean(values, axis=0)
-        for figure in FIGURES:
-            for name in compared.scores:
-                if name != reference:
-                    gain = found[f"{figure}|{name}|{ALL}"] - found[f"{figure}|{reference}|{ALL}"]
-                    found[f"{figure} gain|{name}|{ALL}"] = gain
+        for key in list(found):
+            figure, name, column = key.split("|")
+            if column in means and name != reference:
+                found[f"{figure} gain|{name}|{column}"] = (
+                    found[key] - found[f"{figure}|{reference}|{column}"]
+                )
         return found
 
     metrics = bootstrap(all_scores, compared.group_of, n_bootstrap, np.random.default_rng(0))
@@ -127,14 +177,63 @@ def print_tables(title: str, compared: Compared, n_bootstrap: int) -> None:
     reference = next(iter(compared.scores))
     found = figures(compared, n_bootstrap, reference=reference)
     columns = list(dict.fromkeys(target for _, name, target in found if name == reference))
+    means = [column for column in columns if column in (LESIONS, ALL)]
+    gains = [f"{mean}, less the first row" for mean in means]
     for figure, words in FIGURES.items():
         print(f"\n**{title}: {words}**\n")
-        print(f"| score | {' | '.join(columns)} | {ALL}, less the first row |")
-        print("| --- |" + " --- |" * (len(columns) + 1))
+        print(f"| score | {' | '.join([*columns, *gains])} |")
+        print("| --- |" + " --- |" * len([*columns, *gains]))
         for name in compared.scores:
             cells = [cell(found[figure, name, column]) for column in columns]
-            cells.append(cell(found.get((f"{figure} gain", name, ALL)), sign="+"))
+            cells += [cell(found.get((f"{figure} gain", name, mean)), sign="+") for mean in means]
             print(f"| {name} | {' | '.join(cells)} |")
+
+
+def print_verdicts(
+    title: str,
+    fits: Sequence[Fit],
+    gates: Sequence[Score | None],
+    frames: Mapping[str, Frame],
+    *,
+    part: str,
+) -> None:
+    """Print what the verdicts of the policy ``balanced`` come to, with and without a gate.
+
+    Temperature, sets and threshold are fitted on the validation part of each network, and all
+    that a gate turns away is out of scope.
+    """
+    counts: dict[Label, Counter[str]] = defaultdict(Counter)
+    for fit, gate in zip(fits, gates, strict=True):
+        validation = [frames[i] for i in fit.image_ids["validation"]]
+        logits = {1: fit.answers["validation"].logits}
+        fitted = calibrate(logits, validation, fit.labels, "the validation part")
+        answers = fit.answers[part]
+        if not len(answers.labels) or not isinstance(gate, Gated):
+            continue
+        judged = fitted.judge(answers.logits, fit.labels, views=1, policy=DEFAULT_POLICY)
+        is_near = gate.is_near(answers.logits, answers.features)
+        for label, verdict, near in zip(answers.labels, judged.verdicts, is_near, strict=True):
+            counts[label].update(["n", verdict])
+            if near:
+                counts[label].update(["near", f"{verdict}, near"])
+    if not counts:
+        return
+    print(f"\n**{title}: verdicts, policy {DEFAULT_POLICY}, without and with the gate**\n")
+    print("| truth | n | confident | out of scope | beyond the gate | confident | out of scope |")
+    print("| --- |" + " --- |" * 6)
+    for label in (*IN_SCOPE, *TARGETS):
+        found = counts[label]
+        n, n_far = found["n"], found["n"] - found["near"]
+        shares = [
+            found[CONFIDENT],
+            found[OUT_OF_SCOPE],
+            n_far,
+            found[f"{CONFIDENT}, near"],
+            found[f"{OUT_OF_SCOPE}, near"] + n_far,
+        ]
+        if n:
+            cells = [cell(proportion(share, n)) for share in shares]
+            print(f"| {label} | {n:,} | {' | '.join(cells)} |")
 
 
 def print_costs(scores: Mapping[str, Score], answers: Answers) -> None:
