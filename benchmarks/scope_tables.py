@@ -212,19 +212,27 @@ def print_verdicts(
             continue
         judged = fitted.judge(answers.logits, fit.labels, views=1, policy=DEFAULT_POLICY)
         is_near = gate.is_near(answers.logits, answers.features)
-        for label, verdict, near in zip(answers.labels, judged.verdicts, is_near, strict=True):
+        is_inside = answers.logits.argmax(axis=1) < len(IN_SCOPE)
+        for label, inside, verdict, near in zip(
+            answers.labels, is_inside, judged.verdicts, is_near, strict=True
+        ):
             counts[label].update(["n", verdict])
+            if inside:
+                counts[label].update(["inside"])
             if near:
                 counts[label].update(["near", f"{verdict}, near"])
     if not counts:
         return
     print(f"\n**{title}: verdicts, policy {DEFAULT_POLICY}, without and with the gate**\n")
-    print("| truth | n | confident | out of scope | beyond the gate | confident | out of scope |")
-    print("| --- |" + " --- |" * 6)
+    columns = ["likeliest is one of the three", CONFIDENT, OUT_OF_SCOPE, "beyond the gate"]
+    columns += [f"{verdict}, with it" for verdict in (CONFIDENT, OUT_OF_SCOPE)]
+    print(f"| truth | n | {' | '.join(columns)} |")
+    print("| --- |" + " --- |" * (1 + len(columns)))
     for label in (*IN_SCOPE, *TARGETS):
         found = counts[label]
         n, n_far = found["n"], found["n"] - found["near"]
         shares = [
+            found["inside"],
             found[CONFIDENT],
             found[OUT_OF_SCOPE],
             n_far,
