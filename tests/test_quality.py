@@ -203,6 +203,16 @@ def test_every_finding_names_value_threshold_unit_and_one_sentence_of_advice() -
         assert len(gate.advice) <= 100
 
 
+def test_the_page_of_the_gate_says_where_the_gates_stand() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "quality.md").read_text(encoding="utf-8")
+    for gate in GATES:
+        side = "below" if gate.is_floor else "above"
+        assert (
+            f"| `{gate.name}` | `{gate.measure}`: {gate.unit} | {side} {gate.threshold:g} |" in page
+        )
+        assert gate.advice in page
+
+
 def test_a_finding_hides_what_cannot_be_judged_behind_it(skin: np.ndarray) -> None:
     blurred = DAMAGE["blur"](skin, 6, 0)
     assert names_of(blurred) == ["blur"]
