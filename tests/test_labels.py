@@ -82,7 +82,7 @@ def test_every_label_has_a_name_and_its_own_folder() -> None:
 def test_scope_is_divided_without_overlap() -> None:
     assert IN_SCOPE == (Label.BCC, Label.SCC, Label.NORMAL)
     assert not set(IN_SCOPE) & set(OUT_OF_SCOPE)
-    assert set(IN_SCOPE) | set(OUT_OF_SCOPE) | {Label.UNK} == set(Label)
+    assert set(IN_SCOPE) | set(OUT_OF_SCOPE) | {Label.UNK, Label.NOT_SKIN} == set(Label)
 
 
 def test_akiec_is_not_taken_for_scc() -> None:
