@@ -20,8 +20,11 @@ from PIL import Image
 import tiny_model
 from lesionlens.cli.inputs import find_images
 from lesionlens.cli.main import main
-from lesionlens.cli.writers import COLUMNS, DISCLAIMER, percent
+from lesionlens.cli.writers import COLUMNS, DISCLAIMER, answer_words, percent, set_words
 from lesionlens.errors import LesionLensError
+from lesionlens.labels import Label
+from lesionlens.records import Prediction, Quality
+from lesionlens.verdicts import VERDICTS
 
 Run = Callable[..., SimpleNamespace]
 
@@ -387,3 +390,45 @@ def test_help_teaches_with_examples(run: Run) -> None:
     done = run("--help")
     assert done.code == 0
     assert "lesionlens predict lesion.jpg" in done.out
+
+
+@pytest.mark.parametrize(
+    ("members", "verdict", "words"),
+    [
+        ((Label.BCC, Label.SCC), "uncertain", "BCC or SCC"),
+        ((), "out_of_scope", "none"),
+        ((), "confident", "Normal"),  # sure of an easy class, among the lowest tenth of it
+    ],
+)
+def test_a_set_is_put_into_words(members: tuple[Label, ...], verdict: str, words: str) -> None:
+    answer = Prediction(
+        file="a.jpg",
+        label=Label.NORMAL,
+        probabilities={Label.BCC: 0.02, Label.SCC: 0.02, Label.NORMAL: 0.96},
+        scope=0.95,
+        prediction_set=members,
+        verdict=verdict,
+        quality=Quality((), {}),
+        policy="balanced",
+        views=10,
+        elapsed_ms=1.0,
+    )
+    assert set_words(answer) == words
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_what_may_not_be_read_is_not_named(verdict: str) -> None:
+    answer = Prediction(
+        file="a.jpg",
+        label=Label.NORMAL,
+        probabilities={Label.BCC: 0.3, Label.SCC: 0.2, Label.NORMAL: 0.5},
+        scope=0.04,
+        prediction_set=(),
+        verdict=verdict,
+        quality=Quality((), {}),
+        policy="balanced",
+        views=10,
+        elapsed_ms=1.0,
+    )
+    is_named = answer_words(answer) == "Healthy skin"
+    assert is_named == (verdict in ("confident", "uncertain"))

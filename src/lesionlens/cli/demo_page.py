@@ -25,15 +25,16 @@ from lesionlens.cli.writers import (
     VERDICT_SIGNS,
     Answer,
     Failure,
+    answer_words,
     finding_words,
     percent,
     set_words,
     verdict_words,
 )
 from lesionlens.imaging import load_picture
-from lesionlens.labels import FULL_NAMES, IN_SCOPE
+from lesionlens.labels import IN_SCOPE
 from lesionlens.records import Prediction
-from lesionlens.verdicts import DEFAULT_POLICY
+from lesionlens.verdicts import CONFIDENT, DEFAULT_POLICY, UNCERTAIN
 
 #: Longest side in pixels of a picture on the page.
 _SHOWN_PX = 640
@@ -110,13 +111,13 @@ def write_picture(path: Path, sample: Sample, answer: Prediction) -> None:
     if sample.caption:
         pen.text((margin, y), sample.caption, grey, small)
         y += line
-    pen.text((margin, y), FULL_NAMES[answer.label], ink, large)
+    pen.text((margin, y), answer_words(answer), ink, large)
     pen.text((width - margin, y + 4 * scale), verdict_words(answer), grey, small, anchor="ra")
     y += round(36 * scale)
     left, right = margin + round(80 * scale), width - margin - round(72 * scale)
     for label in IN_SCOPE:
         probability = answer.probabilities[label]
-        is_top = label is answer.label
+        is_top = label is answer.label and answer.verdict in (CONFIDENT, UNCERTAIN)
         colour = (21, 101, 132) if is_top else (168, 178, 188)
         top, bottom = y + round(6 * scale), y + round(18 * scale)
         pen.text((margin, y), label.value, ink, small)
@@ -196,8 +197,9 @@ def _card(sample: Sample, answer: Answer) -> str:
     source = base64.b64encode(stream.getvalue()).decode()
     symbol, _ = VERDICT_SIGNS.get(answer.verdict, ("?", ""))
     verdict = html.escape(f"{symbol} {verdict_words(answer)}")
+    top = answer.label if answer.verdict in (CONFIDENT, UNCERTAIN) else None
     bars = "".join(
-        _bar(label.value, answer.probabilities[label], "top" if label is answer.label else "")
+        _bar(label.value, answer.probabilities[label], "top" if label is top else "")
         for label in IN_SCOPE
     )
     if answer.scope is not None:
@@ -211,7 +213,7 @@ def _card(sample: Sample, answer: Answer) -> str:
         f'<img alt="{caption}" title="{name}" width="{picture.width}" height="{picture.height}" '
         f'src="data:image/jpeg;base64,{source}">'
         f'<div class="words"><p class="caption">{caption}</p>'
-        f"<h2>{html.escape(FULL_NAMES[answer.label])} "
+        f"<h2>{html.escape(answer_words(answer))} "
         f'<span class="verdict {html.escape(answer.verdict)}">{verdict}</span>'
         f"</h2><dl>{bars}</dl><p>May be: {html.escape(set_words(answer))}</p>{wrong}"
         f'<p class="file">{name}</p></div></article>'

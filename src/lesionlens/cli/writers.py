@@ -16,6 +16,7 @@ from typing import IO, Any, Protocol
 
 from lesionlens.labels import FULL_NAMES, IN_SCOPE
 from lesionlens.records import Finding, Prediction
+from lesionlens.verdicts import CONFIDENT, OUT_OF_SCOPE, POOR_IMAGE
 
 #: Stands under every table.
 DISCLAIMER = "Decision support for research and education. Not a diagnosis."
@@ -221,7 +222,7 @@ class TableWriter:
             # What is like none of the three, or a poor photo, has no likeliest class to stress.
             strong, plain = LABEL_STYLES.get(answer.verdict, ("dim", "dim"))
             cells = [Text(name)]
-            cells.append(Text(FULL_NAMES[answer.label], style=strong))
+            cells.append(Text(answer_words(answer), style=strong))
             for label in IN_SCOPE:
                 style = plain if label is answer.label else "dim"
                 cells.append(Text(percent(answer.probabilities[label]), style=style))
@@ -237,7 +238,7 @@ class TableWriter:
         elif width > console.width:  # break between the words of a diagnosis before file names
             names_of_three = [FULL_NAMES[label] for label in IN_SCOPE]
             shortest = max(len(word) for name in names_of_three for word in name.split())
-            longest = max(len(FULL_NAMES[answer.label]) for answer in self._answers)
+            longest = max(len(answer_words(answer)) for answer in self._answers)
             table.columns[1].width = max(shortest, longest - (width - console.width))
         console.print(table)
         if has_scope:
@@ -256,9 +257,22 @@ def _common_folder(files: Sequence[str]) -> str:
     return parents.pop() if len(files) > 1 and len(parents) == 1 else ""
 
 
+def answer_words(answer: Prediction) -> str:
+    """Return the likeliest class as people read it; where it may not be read, what stands there."""
+    instead = {OUT_OF_SCOPE: "None of the three", POOR_IMAGE: "Not judged"}
+    return instead.get(answer.verdict, FULL_NAMES[answer.label])
+
+
 def set_words(answer: Prediction) -> str:
-    """Return a prediction set as people read it."""
-    return " or ".join(answer.prediction_set) or "none"
+    """Return a prediction set as people read it.
+
+    Where it is empty and the answer confident all the same (an easy class, docs/verdicts.md),
+    that is the answer: nothing else comes into question.
+    """
+    members = answer.prediction_set
+    if not members and answer.verdict == CONFIDENT:
+        members = (answer.label,)
+    return " or ".join(members) or "none"
 
 
 def finding_words(finding: Finding) -> str:
