@@ -24,11 +24,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from folds import put_into
 from lesionlens.confidence import softmax
 from lesionlens.data.manifest import load_archive
 from lesionlens.data.prepare import Cache, load_cache
 from lesionlens.data.splits import Splits
-from lesionlens.files import atomic_write, read_json
+from lesionlens.files import read_json
 from lesionlens.intervals import Metric, Scores, bootstrap
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.records import Frame
@@ -48,7 +49,7 @@ N_STEPS = 12
 CENTRE_SPREAD, BLUR = 0.25, 0.1
 N_BOOTSTRAP = 2000
 #: Marks in a page that the tables stand between.
-BEGIN, END = "<!-- benchmarks/saliency.py -->", "<!-- end -->"
+BEGIN = "<!-- benchmarks/saliency.py -->"
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,7 @@ def main() -> None:
         print_sanity(cases, groups, rng)
     print(text.getvalue())
     if args.into is not None:
-        page = args.into.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN, 1)
-        page = f"{before}{BEGIN}\n{text.getvalue()}{END}{rest.split(END, 1)[1]}"
-        with atomic_write(args.into) as file:
-            file.write(page)
+        put_into(args.into, BEGIN, text.getvalue())
 
 
 def choose(

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from folds import put_into
 from lesionlens.confidence import combine, fit_temperature
 from lesionlens.data.manifest import load_archive
 from lesionlens.data.prepare import load_cache
 from lesionlens.data.splits import Splits
-from lesionlens.files import atomic_write
 from lesionlens.labels import IN_SCOPE, Label
 from lesionlens.metrics import Evaluation, evaluate, paired_differences
 from lesionlens.prediction_table import PredictionTable
@@ -74,11 +74,7 @@ def main() -> None:
     text = "\n".join(rows(evaluations)) + "\n"
     print(text, end="")
     if args.into:
-        page = args.into.read_text(encoding="utf-8")
-        before, rest = page.split("<!-- views -->\n", 1)
-        after = rest.split("<!-- /views -->", 1)[1]
-        with atomic_write(args.into) as file:
-            file.write(f"{before}<!-- views -->\n{text}<!-- /views -->{after}")
+        put_into(args.into, "<!-- views -->", text)
 
 
 def read_labels(run: Path) -> tuple[Label, ...]:

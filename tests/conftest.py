@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,3 +80,21 @@ def make_archive(tmp_path: Path) -> Callable[..., Path]:
         return phantoms.write_archive(tmp_path / "archive", n_per_class, rng, size_px=size_px)
 
     return make
+
+
+@pytest.fixture
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., SimpleNamespace]:
+    """Run ``lesionlens ARGUMENTS`` in this process; gives code, out and err."""
+    from lesionlens.cli.main import main
+
+    def call(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["lesionlens", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=stopped.value.code or 0, out=out, err=err)
+
+    return call

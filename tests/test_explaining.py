@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,6 @@ import tiny_model
 from lesionlens import phantoms
 from lesionlens.classifier import Classifier
 from lesionlens.cli.explaining import unique_stems
-from lesionlens.cli.main import main
 from lesionlens.cli.writers import COLUMNS
 from lesionlens.errors import BundleError, LesionLensError
 from lesionlens.labels import Label
@@ -47,21 +47,10 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    bundle_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(bundle_dir: Path, monkeypatch: pytest.MonkeyPatch, run_command: Run) -> Run:
     """Run ``lesionlens predict ARGUMENTS``; gives code, out and err."""
     monkeypatch.setenv("LESIONLENS_MODEL", str(bundle_dir))
-
-    def call(*arguments: object) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["lesionlens", "predict", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=stopped.value.code or 0, out=out, err=err)
-
-    return call
+    return partial(run_command, "predict")
 
 
 # ---------------------------------------------------------------- the classifier

@@ -19,7 +19,6 @@ from PIL import Image
 
 import tiny_model
 from lesionlens.cli.inputs import find_images
-from lesionlens.cli.main import main
 from lesionlens.cli.writers import COLUMNS, DISCLAIMER, answer_words, percent, set_words
 from lesionlens.errors import LesionLensError
 from lesionlens.labels import Label
@@ -49,9 +48,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    bundle_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(bundle_dir: Path, monkeypatch: pytest.MonkeyPatch, run_command: Run) -> Run:
     """Run ``lesionlens predict ARGUMENTS``; gives code, out and err.
 
     Images of one colour are no photos to be proud of: the gate stays open unless asked for.
@@ -60,12 +57,7 @@ def run(
 
     def call(*arguments: object, verb: str = "predict") -> SimpleNamespace:
         gate = ["--no-gate"] if verb == "predict" and "--gate" not in arguments else []
-        monkeypatch.setattr(sys, "argv", ["lesionlens", verb, *gate, *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=stopped.value.code or 0, out=out, err=err)
+        return run_command(verb, *gate, *arguments)
 
     return call
 

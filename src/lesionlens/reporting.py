@@ -329,7 +329,7 @@ def write_report(
             file.write(render(figure, "png", dpi=FIGURE_DPI))
         embedded[name] = data_uri(figure, is_photo=name == "worst_errors")
     today = datetime.now(UTC)
-    page = _template().render(
+    page = make_template("report.html.j2").render(
         title=title,
         evaluation=evaluation,
         summary=summarise(evaluation),
@@ -349,7 +349,8 @@ def write_report(
     return report
 
 
-def _template() -> Any:
+def make_template(name: str) -> Any:
+    """Return a template of the package, with the filters and names that its pages share."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -368,7 +369,7 @@ def _template() -> Any:
         overall_names=OVERALL_NAMES,
         class_names=CLASS_NAMES,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def render(figure: Figure, kind: str, **options: Any) -> bytes:

@@ -1,9 +1,10 @@
 """Deterministic views of one image, whose answers are averaged (test-time augmentation).
 
 A lesion has no upright position, so the eight symmetries of the square show the network
-the same lesion honestly; centre zooms answer for the distance it was taken from. Averaging
-over zooms is what pays (BENCHMARKS.md): five views at five zooms beat eight symmetries of the
-whole frame. Nothing is drawn at random: the same image always gives the same answer.
+the same lesion honestly; centre zooms answer for the distance it was taken from. Distances
+are what pays (docs/training.md): two views at two zooms have a lower log loss than all eight
+symmetries of the whole frame. Nothing is drawn at random: the same image always gives the same
+answer.
 """
 
 from __future__ import annotations

@@ -270,9 +270,8 @@ $cards
 <section class="legend">
 <h2>How to read an answer</h2>
 <p>The three probabilities are calibrated and sum to 100&nbsp;%: they hold <em>given</em> that the
-image shows one of the three. “One of the three” is the probability that it does; a nevus
-or a melanoma should score low there. Pictures of anything but lesions it has not learned to
-refuse. $rule</p>
+image shows one of the three. “One of the three” is the probability that it does; a nevus, a
+melanoma or a brick wall should score low there. $rule</p>
 </section>
 <section class="steps">
 <h2>Try next</h2>

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from lesionlens import __version__, reporting
 from lesionlens.evidence import plots
@@ -14,7 +13,7 @@ from lesionlens.evidence.cohort import Cohort
 from lesionlens.evidence.failures import Gallery, thumbnail
 from lesionlens.evidence.sections import Section
 from lesionlens.files import atomic_write, write_json
-from lesionlens.labels import FULL_NAMES, IN_SCOPE, Label
+from lesionlens.labels import Label
 
 JSON_FILE, PAGE_FILE = "audit.json", "audit.html"
 #: Version of audit.json.
@@ -74,7 +73,7 @@ def write_audit(
             with atomic_write(directory / "figures" / f"{name}.png", "wb") as file:
                 file.write(reporting.render(figure, "png", dpi=reporting.FIGURE_DPI))
             embedded[section.key][name] = reporting.data_uri(figure, is_photo=False)
-    page = _template().render(
+    page = reporting.make_template("audit.html.j2").render(
         heading=heading,
         title=heading.title,
         cohort=cohort,
@@ -101,18 +100,3 @@ def _pictures(cohort: Cohort, galleries: Sequence[Gallery]) -> Mapping[int, str]
 def _today() -> str:
     today = datetime.now(UTC)
     return f"{today.day} {today:%B %Y}"
-
-
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lesionlens", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["interval"] = reporting.format_interval
-    environment.globals.update(labels=IN_SCOPE, full_names=FULL_NAMES)
-    return environment.get_template("audit.html.j2")
