@@ -461,3 +461,54 @@ def test_real_dermoscopy_differs_by_less_than_a_grey_level_from_a_full_decode(
     for path in paths:  # and as they are
         scaled, full = load_pixels(path).rgb, load_pixels(path, full=True).rgb
         assert mean_difference(scaled, full) < 1, path.name
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_part_is_what_cropping_the_upright_image_gives(orientation: int) -> None:
+    picture = phantoms.draw("bcc", size_px=(1000, 800), rng=np.random.default_rng(3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", exif=exif)
+    box = (0.1, 0.3, 0.6, 0.9)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(stream.getvalue())))
+    width, height = upright.size
+    cropped = upright.crop(
+        (round(0.1 * width), round(0.3 * height), round(0.6 * width), round(0.9 * height))
+    )
+    part = load_pixels(stream.getvalue(), box=box)
+    assert (part.width_px, part.height_px) == cropped.size
+    # Filters reach over the edge of a box, not over that of a crop: a level or two at the border.
+    difference = np.abs(part.rgb.astype(int) - load_pixels(cropped).rgb)
+    assert difference.mean() < 0.1
+    assert difference[4:-4, 4:-4].max() <= 1
+
+
+def test_a_part_of_a_jpeg_is_decoded_no_smaller_than_a_whole_one_would_be() -> None:
+    picture = phantoms.draw("scc", size_px=(4000, 3000), rng=np.random.default_rng(4))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=92)
+    box = (0.4, 0.4, 0.6, 0.65)
+    fast = load_pixels(stream.getvalue(), box=box).rgb.astype(int)
+    full = load_pixels(stream.getvalue(), box=box, full=True).rgb.astype(int)
+    assert np.abs(fast - full).mean() < 1
+
+
+def test_the_whole_as_a_part_is_the_whole() -> None:
+    picture = phantoms.draw("nevus", size_px=(640, 480), rng=np.random.default_rng(5))
+    whole, part = load_pixels(picture), load_pixels(picture, box=(0, 0, 1, 1))
+    assert (whole.rgb == part.rgb).all()
+    assert (whole.width_px, whole.height_px) == (part.width_px, part.height_px)
+
+
+@pytest.mark.parametrize(
+    "box", [(0.5, 0, 0.5, 1), (-0.1, 0, 1, 1), (0, 0, 1, 1.1), (0.9, 0, 0.1, 1)]
+)
+def test_a_part_outside_the_image_is_refused(box: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ImageError, match="not inside the image"):
+        load_pixels(Image.new("RGB", (100, 100)), box=box)
+
+
+def test_a_part_too_small_to_judge_is_refused() -> None:
+    with pytest.raises(ImageError, match="too small"):
+        load_pixels(Image.new("RGB", (100, 100)), box=(0, 0, 0.2, 1))

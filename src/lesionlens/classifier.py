@@ -96,20 +96,24 @@ class Classifier:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is also a sequence of str
-        self, image: ImageSource, *, views: int | None = None
+        self, image: ImageSource | Pixels, *, views: int | None = None
     ) -> Prediction: ...
     @overload
     def predict(
-        self, image: Sequence[ImageSource], *, views: int | None = None
+        self, image: Sequence[ImageSource | Pixels], *, views: int | None = None
     ) -> list[Prediction]: ...
     def predict(
-        self, image: ImageSource | Sequence[ImageSource], *, views: int | None = None
+        self,
+        image: ImageSource | Pixels | Sequence[ImageSource | Pixels],
+        *,
+        views: int | None = None,
     ) -> Prediction | list[Prediction]:
         """Answer for an image, or for each image of a list or tuple.
 
         Args:
             image: path, encoded bytes, binary file object, PIL image or array of pixels (see
-                ``imaging.load_pixels``); or a list or tuple of those.
+                ``imaging.load_pixels``), or the ``Pixels`` that it made of one; or a list or
+                tuple of those.
             views: views to average, 1..10; None takes the classifier's own number.
 
         Returns:
@@ -122,7 +126,7 @@ class Classifier:
             return [self._predict_one(item, views) for item in image]
         return self._predict_one(image, views)  # type: ignore[arg-type]
 
-    def logits(self, image: ImageSource, *, views: int | None = None) -> np.ndarray:
+    def logits(self, image: ImageSource | Pixels, *, views: int | None = None) -> np.ndarray:
         """Return the network's logits for each view of an image.
 
         For evaluation and calibration; ``confidence.combine`` makes probabilities of them.
@@ -139,7 +143,7 @@ class Classifier:
         """
         return self._model.run(self._make_views(self._load(image), views)).logits
 
-    def joint(self, image: ImageSource, *, views: int | None = None) -> np.ndarray:
+    def joint(self, image: ImageSource | Pixels, *, views: int | None = None) -> np.ndarray:
         """Return the calibrated joint probabilities of one image over all outputs.
 
         Args:
@@ -157,7 +161,7 @@ class Classifier:
 
     def explain(
         self,
-        image: ImageSource,
+        image: ImageSource | Pixels,
         *,
         label: Label | str | None = None,
         against: Label | str | None = None,
@@ -182,10 +186,14 @@ class Classifier:
         from lesionlens.saliency import explain_outputs
 
         head = self._model.head()
-        started = perf_counter()
+        clock = _Clock()
         pixels = self._load(image)
-        outputs = self._model.run(self._make_views(pixels, views), feature_map=True)
-        prediction = self._answer(name_of(image), pixels, outputs.logits, started)
+        clock.note("decode")
+        batch = self._make_views(pixels, views)
+        clock.note("views")
+        outputs = self._model.run(batch, feature_map=True)
+        clock.note("model")
+        prediction = self._answer(name_of(image), pixels, outputs.logits, clock)
         spec = self.spec
         return explain_outputs(
             outputs, head, spec.labels, prediction, label=label, against=against, zooms=spec.zooms
@@ -195,20 +203,32 @@ class Classifier:
         """Raise BundleError, saying why, if answers of this model cannot be explained."""
         self._model.head()
 
-    def _predict_one(self, image: ImageSource, views: int | None) -> Prediction:
-        started = perf_counter()
+    def _predict_one(self, image: ImageSource | Pixels, views: int | None) -> Prediction:
+        clock = _Clock()
         pixels = self._load(image)
-        logits = self._model.run(self._make_views(pixels, views)).logits
-        return self._answer(name_of(image), pixels, logits, started)
+        clock.note("decode")
+        batch = self._make_views(pixels, views)
+        clock.note("views")
+        logits = self._model.run(batch).logits
+        clock.note("model")
+        return self._answer(name_of(image), pixels, logits, clock)
 
-    def _load(self, image: ImageSource) -> Pixels:
+    def _load(self, image: ImageSource | Pixels) -> Pixels:
+        if isinstance(image, Pixels):
+            side = self.spec.input_px
+            if image.rgb.shape != (side, side, 3) or image.rgb.dtype != np.uint8:
+                raise ImageError(
+                    f"pixels of shape {image.rgb.shape}, {image.rgb.dtype}, are not what the model "
+                    f"takes, {(side, side, 3)} uint8; make them with imaging.load_pixels"
+                )
+            return image
         _check_source(image)
         return load_pixels(image, size_px=self.spec.input_px)
 
     def _make_views(self, pixels: Pixels, views: int | None) -> np.ndarray:
         return make_views(pixels.rgb, self._views if views is None else views, self.spec.zooms)
 
-    def _answer(self, name: str, pixels: Pixels, logits: np.ndarray, started: float) -> Prediction:
+    def _answer(self, name: str, pixels: Pixels, logits: np.ndarray, clock: _Clock) -> Prediction:
         spec, n_views = self.spec, len(logits)
         joint = combine(logits, spec.temperature_for(n_views))
         probabilities, scope = split_scope(joint, spec.labels)
@@ -219,6 +239,7 @@ class Classifier:
         confident_at = self._policy.confident_at_for(n_views)
         quality = assess(pixels)
         verdict = judge(joint[None], spec.labels, members[None], wider[None], confident_at)[0]
+        clock.note("judge")
         return Prediction(
             file=name,
             label=max(probabilities, key=probabilities.__getitem__),
@@ -231,8 +252,23 @@ class Classifier:
             quality=quality,
             policy=self._policy_name,
             views=n_views,
-            elapsed_ms=(perf_counter() - started) * 1e3,
+            elapsed_ms=sum(clock.stage_ms.values()),
+            stage_ms=clock.stage_ms,
         )
+
+
+class _Clock:
+    """Says how long each stage of an answer took."""
+
+    def __init__(self) -> None:
+        self.stage_ms: dict[str, float] = {}
+        self._since = perf_counter()
+
+    def note(self, stage: str) -> None:
+        """Take what passed since the last note, or the start, for ``stage``; milliseconds."""
+        now = perf_counter()
+        self.stage_ms[stage] = (now - self._since) * 1e3
+        self._since = now
 
 
 def _check_source(image: object) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from math import ceil
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -45,6 +46,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 #: Suffixes that a folder search takes for images.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 
+#: Part of an upright image, as shares of its width and height: left, top, right, bottom.
+Box: TypeAlias = tuple[float, float, float, float]
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _ACCEPTED = "JPEG, PNG, WebP, TIFF and BMP are accepted"
 _PLUGINS = dict(zip(FORMATS, ("Jpeg", "Png", "WebP", "Tiff", "Bmp"), strict=True))
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -86,7 +90,7 @@ class Pixels:
     height_px: int  # of the source, upright
 
 
-def name_of(source: ImageSource) -> str:
+def name_of(source: ImageSource | Pixels) -> str:
     """Return what to call ``source`` in messages and tables: its path, or ``-`` without one."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
@@ -94,7 +98,9 @@ def name_of(source: ImageSource) -> str:
     return name if isinstance(name, str) and name and name != "<stdin>" else "-"
 
 
-def load_pixels(source: ImageSource, *, size_px: int = INPUT_PX, full: bool = False) -> Pixels:
+def load_pixels(
+    source: ImageSource, *, size_px: int = INPUT_PX, box: Box | None = None, full: bool = False
+) -> Pixels:
     """Read an image and bring it to the model's input.
 
     Args:
@@ -102,6 +108,9 @@ def load_pixels(source: ImageSource, *, size_px: int = INPUT_PX, full: bool = Fa
             image (its current frame), or array of pixels: (H, W, 3) RGB, (H, W, 4) RGBA or
             (H, W) grey; uint8 0..255, uint16 0..65535 or float 0..1.
         size_px: side in pixels of the square to return.
+        box: the part of the upright image to read, as shares 0..1 of its width and height (left,
+            top, right, bottom); None: the whole. ``width_px`` and ``height_px`` are then the
+            part's, and it may be neither smaller than ``MIN_SIDE_PX`` nor empty.
         full: decode at full scale; for measuring what the scaled decode costs.
 
     Returns:
@@ -111,12 +120,17 @@ def load_pixels(source: ImageSource, *, size_px: int = INPUT_PX, full: bool = Fa
         ImageError: unreadable, of an unknown format, animated, too small or too large.
     """
     name = name_of(source)
+    box = _WHOLE if box is None else _check_box(box, name)
     least_px = None if full else max(DRAFT_PX, 2 * size_px)
-    with _opened(source, name, least_px) as (image, size):
+    with _opened(source, name, least_px, box) as (image, size):
         with _explained(name):
             orientation = _orientation(image)
-            small = _turn(_shrink(image, (size_px, size_px), name), orientation)
-        width, height = _turned(size, orientation)
+            left, top, right, bottom = _as_stored(box, orientation)
+            columns, rows = image.size
+            part = (left * columns, top * rows, right * columns, bottom * rows)
+            small = _turn(_shrink(image, (size_px, size_px), name, part), orientation)
+        stored = (round((right - left) * size[0]), round((bottom - top) * size[1]))
+        width, height = _turned(stored, orientation)
         return Pixels(np.array(small, dtype=np.uint8), width, height)
 
 
@@ -131,7 +145,7 @@ def load_picture(source: ImageSource, *, max_side_px: int = 1024) -> Image.Image
         ImageError: as in ``load_pixels``.
     """
     name = name_of(source)
-    with _opened(source, name, max_side_px) as (image, size), _explained(name):
+    with _opened(source, name, max_side_px, _WHOLE) as (image, size), _explained(name):
         orientation = _orientation(image)
         scale = min(1.0, max_side_px / max(size))
         wanted = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
@@ -140,17 +154,20 @@ def load_picture(source: ImageSource, *, max_side_px: int = 1024) -> Image.Image
 
 @contextmanager
 def _opened(
-    source: ImageSource, name: str, least_px: int | None
+    source: ImageSource, name: str, least_px: int | None, box: Box
 ) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     """Yield the checked, decoded image as stored, and its full size (width, height) as stored.
 
-    A JPEG is decoded at the smallest scale that keeps both sides at ``least_px``; None: at full.
+    A JPEG is decoded at the smallest scale that keeps both sides of the part in ``box`` at
+    ``least_px``; None: at full.
     """
     if isinstance(source, np.ndarray):
         image = _from_array(source, name)
+        _check_part(image.size, box, name)
         yield image, image.size
     elif isinstance(source, Image.Image):
         _check_size(source.size, name)
+        _check_part(_turned(source.size, _orientation(source)), box, name)
         with _explained(name):
             source.load()
         yield source, source.size
@@ -160,9 +177,15 @@ def _opened(
             _check_size(size, name)
             with _explained(name):
                 _check_still(image, name)
+                orientation = _orientation(image)
+            _check_part(_turned(size, orientation), box, name)
+            with _explained(name):
                 if least_px is not None:
+                    left, top, right, bottom = _as_stored(box, orientation)
                     # A no-op for anything but JPEG; DCT-scaled decode by 1/2, 1/4 or 1/8.
-                    image.draft(None, (least_px, least_px))
+                    image.draft(
+                        None, (ceil(least_px / (right - left)), ceil(least_px / (bottom - top)))
+                    )
                 image.load()
             yield image, size
 
@@ -256,6 +279,42 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
+def _check_box(box: Box, name: str) -> Box:
+    left, top, right, bottom = box
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ImageError(
+            f"{name}: the part {box} is not inside the image; "
+            "give left, top, right and bottom as shares, 0 <= left < right <= 1"
+        )
+    return box
+
+
+def _check_part(size: tuple[int, int], box: Box, name: str) -> None:
+    """Raise ImageError where the part of an upright image of ``size`` is too small to judge."""
+    if box == _WHOLE:
+        return
+    width, height = (box[2] - box[0]) * size[0], (box[3] - box[1]) * size[1]
+    if round(min(width, height)) < MIN_SIDE_PX:
+        raise ImageError(
+            f"{name}: the part of {width:.0f} x {height:.0f} pixels is too small; "
+            f"the shorter side must be at least {MIN_SIDE_PX}"
+        )
+
+
+def _as_stored(box: Box, orientation: int) -> Box:
+    """Return where a part of the upright image lies in the image as stored."""
+    left, top, right, bottom = box
+    if orientation in (2, 3, 7, 8):  # stored from right to left
+        left_right = (1 - right, 1 - left) if orientation < 5 else (1 - bottom, 1 - top)
+    else:
+        left_right = (left, right) if orientation < 5 else (top, bottom)
+    if orientation in (3, 4, 6, 7):  # stored from bottom to top
+        top_bottom = (1 - bottom, 1 - top) if orientation < 5 else (1 - right, 1 - left)
+    else:
+        top_bottom = (top, bottom) if orientation < 5 else (left, right)
+    return left_right[0], top_bottom[0], left_right[1], top_bottom[1]
+
+
 def _check_still(image: Image.Image, name: str) -> None:
     # An MPO's further frames are another view or a gain map: its first is the photo.
     frames = getattr(image, "n_frames", 1)
@@ -281,16 +340,25 @@ def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (size[1], size[0]) if orientation >= 5 else size
 
 
-def _shrink(image: Image.Image, size: tuple[int, int], name: str) -> Image.Image:
-    """Return ``image`` as 8-bit RGB of ``size``; transparency lies on white, as viewers show it."""
+def _shrink(
+    image: Image.Image, size: tuple[int, int], name: str, part: Box | None = None
+) -> Image.Image:
+    """Return ``image`` as 8-bit RGB of ``size``; transparency lies on white, as viewers show it.
+
+    Args:
+        image: as stored.
+        size: (width, height) in pixels of the result.
+        name: for messages.
+        part: what of it to take, in its pixels; None: all.
+    """
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_grey(image, name)
     elif image.has_transparency_data:
         # Pillow scales RGBA premultiplied, so that laying it on white may wait until it is small.
-        rgba = image.convert("RGBA").resize(size, Image.Resampling.BILINEAR)
+        rgba = image.convert("RGBA").resize(size, Image.Resampling.BILINEAR, part)
         ground = Image.new("RGBA", size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")
-    return image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    return image.convert("RGB").resize(size, Image.Resampling.BILINEAR, part)
 
 
 def _to_grey(image: Image.Image, name: str) -> Image.Image:

@@ -6,7 +6,7 @@ into CSV and into JSON without a special case.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lesionlens.labels import Label
@@ -67,6 +67,8 @@ class Prediction:
     policy: str  # one of lesionlens.verdicts.POLICIES
     views: int  # how many deterministic views were averaged
     elapsed_ms: float  # decoding, views and model together
+    #: The same apart, by stage: decode (0 for pixels decoded before), views, model, judge.
+    stage_ms: dict[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def probability(self) -> float:
