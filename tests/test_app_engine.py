@@ -167,3 +167,21 @@ def test_the_page_goes_on_while_a_photo_is_judged() -> None:
     ticks, answer = asyncio.run(run())
     assert ticks >= 3
     assert answer.prediction.views == 10
+
+
+def test_what_the_photo_says_of_itself_is_not_kept() -> None:
+    stream = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010E] = "SECRET"
+    with Image.open(io.BytesIO(jpeg_of("bcc"))) as image:
+        image.save(stream, "JPEG", comment=b"SECRET", exif=exif)
+
+    async def run():
+        photo = await shared_engine().open(stream.getvalue())
+        answer = await shared_engine().judge(photo, WHOLE, views=1, policy="balanced")
+        overlay = await shared_engine().draw_overlay(answer)
+        return photo.preview, answer.picture, answer.thumbnail, overlay
+
+    assert b"SECRET" in stream.getvalue()
+    for kept in asyncio.run(run()):
+        assert b"SECRET" not in kept

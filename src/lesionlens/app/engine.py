@@ -236,5 +236,6 @@ def _draw_overlay(answer: Answer) -> bytes:
 
 def _as_jpeg(picture: Image.Image, *, quality: int = 90) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=quality)
+    # Pillow writes the comment of the photo that a picture was read from, unless told another.
+    picture.save(stream, "JPEG", quality=quality, comment=b"")
     return stream.getvalue()
