@@ -88,7 +88,7 @@ def _place_list(
         value = event.control.value
         await _tell(on_select, None if value in (None, _NOWHERE) else value)
 
-    return ft.Dropdown(
+    places = ft.Dropdown(
         label=texts("body.list_label"),
         value=selected or _NOWHERE,
         expanded_insets=ft.Padding.all(0),  # as wide as there is room
@@ -107,6 +107,8 @@ def _place_list(
         ],
         on_select=pick,
     )
+    # The label stands on the upper edge: room for its upper half, at twice the size, too.
+    return ft.Container(places, padding=ft.Padding.only(top=GAP))
 
 
 def _figure(

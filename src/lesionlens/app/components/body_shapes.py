@@ -32,9 +32,9 @@ class Region:
 
     @property
     def middle(self) -> Point:
-        """The middle of what can be tapped."""
-        left, top, right, bottom = self.box
-        return (left + right) / 2, (top + bottom) / 2
+        """The middle of what is drawn."""
+        across, down = zip(*self.outline, strict=True)
+        return (min(across) + max(across)) / 2, (min(down) + max(down)) / 2
 
 
 def _rounded(*corners: Point) -> tuple[Point, ...]:
