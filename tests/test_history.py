@@ -151,6 +151,13 @@ def test_filters_are_taken_together(history: History) -> None:
     assert history.count(verdict="confident", label="BCC") == 0
 
 
+def test_scans_are_counted_by_place(history: History) -> None:
+    assert history.count_by_site() == {}
+    for number, site in enumerate(["face", None, "chest", "face"]):
+        save(history, number, body_site=site)
+    assert history.count_by_site() == {"face": 2, "chest": 1}
+
+
 @pytest.mark.parametrize(
     ("search", "found"),
     [
@@ -294,8 +301,8 @@ def test_what_is_deleted_is_nowhere_on_the_disk(tmp_path: Path, delete: str) -> 
         else:
             assert all(history.photo(scan.id)[4:] in after for scan in kept)
         if delete != "update":
-            n_free = history._connection.execute("PRAGMA freelist_count").fetchone()[0]
-            n_pages = history._connection.execute("PRAGMA page_count").fetchone()[0]
+            n_free = history._database._connection.execute("PRAGMA freelist_count").fetchone()[0]
+            n_pages = history._database._connection.execute("PRAGMA page_count").fetchone()[0]
             assert (n_free, n_pages * 4096) == (0, (tmp_path / "history.db").stat().st_size)
         assert save(history).id > scan.id  # a number is not given out twice
 
@@ -383,13 +390,13 @@ def test_an_app_killed_while_saving_loses_nothing_that_was_saved(tmp_path: Path)
 
 def test_a_full_disk_is_told_and_what_was_saved_stays_readable(history: History) -> None:
     saved = save(history, 1)
-    n_pages = history._connection.execute("PRAGMA page_count").fetchone()[0]
-    history._connection.execute(f"PRAGMA max_page_count = {n_pages}")
+    n_pages = history._database._connection.execute("PRAGMA page_count").fetchone()[0]
+    history._database._connection.execute(f"PRAGMA max_page_count = {n_pages}")
     with pytest.raises(HistoryError, match=r"history\.db: the disk is full, .* free some space"):
         save(history, 2, photo=jpeg(2, 100_000))
     assert history.scans() == [saved]
     assert history.photo(saved.id) == jpeg(3)
-    history._connection.execute("PRAGMA max_page_count = 100000")
+    history._database._connection.execute("PRAGMA max_page_count = 100000")
     assert save(history, 2).id > saved.id
 
 

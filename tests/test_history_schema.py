@@ -116,7 +116,7 @@ def test_a_file_of_the_oldest_version_is_brought_up_with_all_it_has(
 def test_version_2_keeps_its_lesions(old_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as past:
         past.setattr(history_schema, "MIGRATIONS", history_schema.MIGRATIONS[:2])
-        history_schema.open_database(old_file)[0].close()
+        History(old_file).close()
     assert version_of(old_file) == 2
     database = sqlite3.connect(old_file)
     database.execute(

@@ -21,8 +21,8 @@ ROOT = Path(lesionlens.__file__).parent
 
 VOCABULARY = {
     "quiet", "parallel", "labels", "records", "verdicts", "zooms", "errors", "files",
-    "body_sites", "history", "history_records", "history_rows", "history_schema",
-    "history_transfer",
+    "body_sites", "history", "history_database", "history_records", "history_rows",
+    "history_schema", "history_transfer",
 }  # fmt: skip
 CORE = {
     "imaging", "quality", "views", "bundle", "confidence", "conformal", "classifier", "saliency",

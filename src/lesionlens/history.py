@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any, Final
 
-from lesionlens.errors import HistoryError
+from lesionlens.history_database import Database, set_aside
 from lesionlens.history_records import (
     ImportSummary,
     Lesion,
@@ -36,6 +34,7 @@ from lesionlens.history_records import (
 from lesionlens.history_rows import (
     SCAN_COLUMNS,
     SELECT_LESION,
+    id_of,
     insert_lesion,
     insert_scan,
     lesion_from,
@@ -43,7 +42,6 @@ from lesionlens.history_rows import (
     scan_from,
     search_text_of,
 )
-from lesionlens.history_schema import explained, open_database, set_aside, transaction
 from lesionlens.records import Prediction
 
 
@@ -74,26 +72,23 @@ class History:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self._path = None if path is None else Path(path)
-        self._lock = threading.RLock()
-        self._connection, self._is_writable = open_database(self._path)
+        self._database = Database(None if path is None else Path(path))
 
     set_aside = staticmethod(set_aside)
 
     @property
     def path(self) -> Path | None:
         """The file; None in memory."""
-        return self._path
+        return self._database.path
 
     @property
     def is_writable(self) -> bool:
         """Whether scans can be saved; not so in a read-only folder or on a full disk."""
-        return self._is_writable
+        return self._database.is_writable
 
     def close(self) -> None:
         """Close the file; its log is taken over and removed. Closing twice is all right."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     def __enter__(self) -> History:
         return self
@@ -157,7 +152,7 @@ class History:
         )
         check_scan(scan)
         pictures = check_pictures(Pictures(photo, thumbnail, overlay))
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             if lesion_id is not None:
                 site = self.lesion(lesion_id).body_site
                 scan = replace(scan, body_site=body_site or site)
@@ -208,9 +203,18 @@ class History:
     ) -> int:
         """Return how many scans match; arguments as for ``scans``."""
         where, values = matching(search, verdict, label, body_site, lesion_id)
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             statement = f"SELECT count(*) FROM scans {where}"
             return int(connection.execute(statement, values).fetchone()[0])
+
+    def count_by_site(self) -> dict[str, int]:
+        """Return body site -> how many scans are of it; sites without one are left out."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT body_site, count(*) FROM scans WHERE body_site IS NOT NULL "
+                "GROUP BY body_site"
+            ).fetchall()
+        return dict(rows)
 
     def photo(self, scan_id: int) -> bytes:
         """Return the JPEG that was judged; HistoryError if there is no such scan."""
@@ -226,17 +230,17 @@ class History:
 
     def pictures(self, scan_id: int) -> Pictures:
         """Return all pictures of a scan; HistoryError if there is no such scan."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             statement = "SELECT photo, thumbnail, overlay FROM pictures WHERE scan_id = ?"
             row = connection.execute(statement, (scan_id,)).fetchone()
         if row is None:
-            raise self._error(_missing("scan", scan_id))
+            raise self._database.error(_missing("scan", scan_id))
         return Pictures(*row)
 
     def thumbnails(self, scan_ids: Iterable[int]) -> dict[int, bytes]:
         """Return the small JPEGs of many scans by id; ids that are not there are left out."""
         found: dict[int, bytes] = {}
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             for ids in _batches(scan_ids, _MOST_AT_ONCE):
                 statement = f"SELECT scan_id, thumbnail FROM pictures WHERE scan_id IN {_in(ids)}"
                 found.update(connection.execute(statement, ids).fetchall())
@@ -259,7 +263,7 @@ class History:
             HistoryError: no such scan or lesion, a value that cannot be kept, or a file that
                 cannot be written.
         """
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             scan = self.scan(scan_id)
             if not isinstance(notes, Keep):
                 scan = replace(scan, notes=notes)
@@ -270,7 +274,7 @@ class History:
             if not isinstance(body_site, Keep):
                 scan = replace(scan, body_site=body_site)
             self._rewrite(connection, scan)
-        self._scrub()
+        self._database.scrub()
         return scan
 
     # --- lesions -------------------------------------------------------------------------
@@ -279,22 +283,22 @@ class History:
         """Begin to follow a lesion; HistoryError for an empty name or an unknown place."""
         new = Lesion(0, uuid.uuid4().hex, name, body_site, notes, datetime.now(UTC))
         check_lesion(new)
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             return insert_lesion(connection, new)
 
     def lesion(self, lesion_id: int) -> Lesion:
         """Return a lesion; HistoryError if there is none of this id."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(
                 f"{SELECT_LESION} WHERE lesions.id = ?", (lesion_id,)
             ).fetchone()
         if row is None:
-            raise self._error(_missing("lesion", lesion_id))
+            raise self._database.error(_missing("lesion", lesion_id))
         return lesion_from(row)
 
     def lesions(self) -> list[Lesion]:
         """Return every lesion, with how many scans and the last of them, by name."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             found = connection.execute(
                 f"{SELECT_LESION} ORDER BY lesions.search_text, lesions.id"
             ).fetchall()
@@ -316,7 +320,7 @@ class History:
             HistoryError: no such lesion, a value that cannot be kept, or a file that cannot be
                 written.
         """
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             old = self.lesion(lesion_id)
             new = replace(
                 old,
@@ -334,17 +338,17 @@ class History:
                 for scan in self.scans(lesion_id=lesion_id):
                     if scan.body_site in (None, old.body_site):
                         self._rewrite(connection, replace(scan, body_site=new.body_site))
-        self._scrub()
+        self._database.scrub()
         return new
 
     def delete_lesion(self, lesion_id: int, *, with_scans: bool) -> None:
         """Delete a lesion, and its scans for good, or leave them as scans of no lesion."""
         if with_scans:
             self.delete(*(scan.id for scan in self.scans(lesion_id=lesion_id)))
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             self.lesion(lesion_id)
             connection.execute("DELETE FROM lesions WHERE id = ?", (lesion_id,))
-        self._scrub()
+        self._database.scrub()
 
     # --- deleting ------------------------------------------------------------------------
 
@@ -357,18 +361,18 @@ class History:
         """
         # From the newest on: what lies at the end of the file is cut off and not moved first.
         for ids in _batches(sorted(scan_ids, reverse=True), _DELETED_AT_ONCE):
-            with self._writing() as connection:
+            with self._database.writing() as connection:
                 connection.execute(f"DELETE FROM scans WHERE id IN {_in(ids)}", ids)
-            self._scrub()
+            self._database.scrub()
 
     def delete_all(self) -> None:
         """Delete every scan and every lesion for good, as ``delete`` does."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             ids = [number for (number,) in connection.execute("SELECT id FROM scans")]
         self.delete(*ids)
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute("DELETE FROM lesions")
-        self._scrub()
+        self._database.scrub()
 
     # --- taking elsewhere ----------------------------------------------------------------
 
@@ -423,8 +427,8 @@ class History:
         """
         check_scan(scan)
         check_pictures(pictures)
-        with self._writing() as connection:
-            if self._id_of("scans", scan.uuid) is not None:
+        with self._database.writing() as connection:
+            if id_of(connection, "scans", scan.uuid) is not None:
                 return False
             insert_scan(connection, scan, pictures)
             return True
@@ -432,45 +436,27 @@ class History:
     def restore_lesion(self, lesion: Lesion) -> int:
         """Add a lesion of another history, unless it is there already; returns its id here."""
         check_lesion(lesion)
-        with self._writing() as connection:
-            known = self._id_of("lesions", lesion.uuid)
+        with self._database.writing() as connection:
+            known = id_of(connection, "lesions", lesion.uuid)
             return insert_lesion(connection, lesion).id if known is None else known
 
     # --- within --------------------------------------------------------------------------
 
-    def _error(self, message: str) -> HistoryError:
-        return HistoryError(f"{self._path or 'history in memory'}: {message}")
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, explained(self._path):
-            yield self._connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, explained(self._path), transaction(self._connection):
-            yield self._connection
-
     def _scans(self, end: str, values: tuple[Any, ...], missing: str = "") -> list[Scan]:
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             found = connection.execute(f"SELECT {SCAN_COLUMNS} FROM scans {end}", values).fetchall()
         if missing and not found:
-            raise self._error(missing)
+            raise self._database.error(missing)
         return [scan_from(row) for row in found]
 
     def _picture(self, column: str, scan_id: int) -> bytes | None:
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             statement = f"SELECT {column} FROM pictures WHERE scan_id = ?"
             row = connection.execute(statement, (scan_id,)).fetchone()
         if row is None:
-            raise self._error(_missing("scan", scan_id))
+            raise self._database.error(_missing("scan", scan_id))
         picture: bytes | None = row[0]
         return picture
-
-    def _id_of(self, table: str, name: str) -> int | None:
-        statement = f"SELECT id FROM {table} WHERE uuid = ?"
-        row = self._connection.execute(statement, (name,)).fetchone()
-        return None if row is None else int(row[0])
 
     def _rewrite(self, connection: sqlite3.Connection, scan: Scan) -> None:
         check_scan(scan)
@@ -481,18 +467,6 @@ class History:
             "WHERE id = ?",
             (scan.notes, scan.body_site, scan.lesion_id, search_text_of(scan), scan.id),
         )
-
-    def _scrub(self) -> None:
-        """Empty the log, which holds what was there before, and give freed pages back.
-
-        While another process reads, SQLite cannot; the last one to close the file does it then.
-        """
-        with self._reading() as connection:
-            empty_log = "PRAGMA wal_checkpoint(TRUNCATE)"
-            connection.execute(empty_log).fetchall()
-            # A script, as ``execute`` would step once and give back a single page.
-            connection.executescript("PRAGMA incremental_vacuum")
-            connection.execute(empty_log).fetchall()
 
 
 def _missing(kind: str, number: int) -> str:

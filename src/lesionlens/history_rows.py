@@ -104,6 +104,12 @@ def lesion_from(row: tuple[Any, ...]) -> Lesion:
     )
 
 
+def id_of(connection: sqlite3.Connection, table: str, name: str) -> int | None:
+    """Return the id of the scan or lesion of uuid ``name``; None where there is none."""
+    row = connection.execute(f"SELECT id FROM {table} WHERE uuid = ?", (name,)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def insert_scan(connection: sqlite3.Connection, scan: Scan, pictures: Pictures) -> Scan:
     """Insert a scan and its pictures, both or none within a transaction; returns it with its id."""
     cursor = connection.execute(
