@@ -10,7 +10,7 @@ IMAGES ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check lint types format docs bench clean
+.PHONY: help demo app test test-fast check lint types format docs assets bench clean
 
 help:
 	@echo "LesionLens: dermoscopy images to BCC, SCC or healthy skin. Not a diagnosis."
@@ -18,6 +18,7 @@ help:
 	@echo "  make demo                       classify drawn samples, write $(OUTPUT)/report.html"
 	@echo "  make demo IMAGES=\"a.jpg b.jpg\"  the same on your own images"
 	@echo "  LESIONLENS_DATA=DIR make demo   the same on a few real images of an archive"
+	@echo "  make app                        open the app in the browser; Ctrl-C ends it"
 	@echo
 	@echo "  make test                       install everything (TensorFlow too), run all tests"
 	@echo "  make test-fast                  the tests that need neither TensorFlow nor patience"
@@ -25,6 +26,7 @@ help:
 	@echo "  make check                      format, lint, types and all tests: what CI runs"
 	@echo "  make format                     let ruff format the code"
 	@echo "  make docs                       write docs/cli.md from the verbs"
+	@echo "  make assets                     draw the app's icon and splash screens again"
 	@echo "  make bench                      time answers; the other benchmarks say what they need"
 	@echo "  make clean                      remove .venv, caches and the demo; runs/ stays"
 	@echo
@@ -35,6 +37,9 @@ help:
 
 demo: .make/base
 	@$(BIN)/lesionlens demo $(IMAGES) --output $(OUTPUT)
+
+app: .make/app
+	@$(BIN)/lesionlens app --web $(ARGS)
 
 test: .make/dev
 	@$(BIN)/python -m pytest $(ARGS)
@@ -57,6 +62,9 @@ format: .make/dev
 
 docs: .make/base
 	@$(BIN)/python docs/make_cli.py
+
+assets: .make/base
+	@$(BIN)/python docs/draw_assets.py
 
 bench: .make/dev
 	@$(BIN)/python benchmarks/predict.py
@@ -89,12 +97,17 @@ $(VENV)/pyvenv.cfg:
 	@$(PIP) -e .
 	@mkdir -p .make && touch .make/base
 
+.make/app: $(VENV)/pyvenv.cfg pyproject.toml
+	@echo "Installing LesionLens with the app: some 90 MB, without TensorFlow"
+	@$(PIP) -e '.[app]'
+	@mkdir -p .make && touch .make/base .make/app
+
 .make/test: $(VENV)/pyvenv.cfg pyproject.toml
 	@echo "Installing LesionLens with what the fast tests need, without TensorFlow"
 	@$(PIP) -e '.[test]'
-	@mkdir -p .make && touch .make/base .make/test
+	@mkdir -p .make && touch .make/base .make/app .make/test
 
 .make/dev: $(VENV)/pyvenv.cfg pyproject.toml
 	@echo "Installing LesionLens with everything, TensorFlow included: some 700 MB, once"
 	@$(PIP) -e '.[dev]'
-	@mkdir -p .make && touch .make/base .make/test .make/dev
+	@mkdir -p .make && touch .make/base .make/app .make/test .make/dev

@@ -29,7 +29,8 @@ CLI = Path(lesionlens.__file__).parent / "cli"
 #: What extras bring, by the names of import.
 BROUGHT = sorted({
     "httpx", "isic_metadata", "imagehash", "sklearn", "skimage", "scipy", "matplotlib", "jinja2",
-    "tensorflow", "keras", "cv2", "pandas",
+    "tensorflow", "keras", "cv2", "pandas", "flet", "flet_web", "flet_camera",
+    "flet_permission_handler", "flet_desktop", "reportlab",
 })  # fmt: skip
 
 #: Runs verbs one after the other where those packages cannot be found; prints what came of each.
@@ -86,6 +87,7 @@ def test_every_verb_without_its_extra_names_the_pip_install(tmp_path: Path) -> N
         "data": ["data", "fetch", "-d", "BCC", "-o", "archive"],
         "data normals": ["data", "normals", "archive"],
         "report": ["evaluate", "predictions.csv"],
+        "app": ["app"],
         "train": ["train", "archive"],
         "train export": ["export", "run", "archive"],
         "train reproduce": ["reproduce", "archive"],

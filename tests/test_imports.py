@@ -44,7 +44,7 @@ OUTSIDE: dict[str, set[str]] = {
     "evidence": {"numpy", "PIL", "matplotlib", "jinja2", "skimage", "scipy"},
     "cli": {"numpy", "PIL", "typer", "rich"},
     "app": {
-        "flet", "flet_camera", "flet_permission_handler", "flet_web", "fastapi", "starlette",
+        "flet", "flet_camera", "flet_desktop", "flet_permission_handler", "flet_web", "starlette",
         "uvicorn", "numpy", "PIL", "reportlab",
     },
 }  # fmt: skip

@@ -21,6 +21,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "data": ("httpx", "isic_metadata", "skimage", "scipy"),
     "report": ("matplotlib", "jinja2"),
     "train": ("tensorflow", "keras", "cv2"),
+    "app": ("flet", "flet_web", "flet_camera", "flet_permission_handler", "reportlab"),
+    "desktop": ("flet_desktop",),
 }
 #: Less free disk than this is worth a warning: an archive of 10,000 frames has about 1 GB.
 _LOW_DISK_BYTES = 1_000_000_000

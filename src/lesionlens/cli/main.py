@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from lesionlens import __version__
+from lesionlens.cli import app as app_module
 from lesionlens.cli import (
     audit_model,
     data_audit,
@@ -96,6 +97,7 @@ data_app = typer.Typer(
 )
 app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
+app.command("app")(app_module.app)
 app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
 app.command("export")(export.export)
