@@ -44,6 +44,9 @@ class FakeDevice:
         self.copied: list[str] = []
         self.announced: list[str] = []
         self.torch = False
+        self.host = "127.0.0.1:8550" if platform == "web" else ""
+        self.remembered: dict[str, str] = {}
+        self.has_left = False
 
     async def pick_photo(self) -> Picked | None:
         return self.photo
@@ -96,6 +99,15 @@ class FakeDevice:
 
     async def announce(self, text: str) -> None:
         self.announced.append(text)
+
+    def remember(self, key: str, value: str) -> None:
+        self.remembered[key] = value
+
+    async def recall(self, key: str) -> str | None:
+        return self.remembered.get(key)
+
+    async def leave(self) -> None:
+        self.has_left = True
 
 
 def jpeg_of(kind: str, *, size_px: tuple[int, int] = (600, 450), seed: int = 1) -> bytes:

@@ -7,11 +7,13 @@ services; tests have one of their own.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import flet as ft
 import flet_camera as fc
@@ -20,6 +22,10 @@ from lesionlens.errors import LesionLensError
 
 #: Seconds that a camera may take to start, the question for permission included.
 CAMERA_TIMEOUT_S = 60.0
+#: Of what a browser remembers for us; other pages of this machine may have keys of theirs.
+_KEY_PREFIX = "lesionlens."
+
+log = logging.getLogger("lesionlens.app")
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,10 @@ class Device(Protocol):
     @property
     def can_share(self) -> bool:
         """Whether files can be handed to other apps."""
+
+    @property
+    def host(self) -> str:
+        """The machine that serves the page, as its address names it; empty: no page, an app."""
 
     async def pick_photo(self) -> Picked | None:
         """Let the person choose a photo; None: changed their mind."""
@@ -119,6 +129,18 @@ class Device(Protocol):
     async def announce(self, text: str) -> None:
         """Let a screen reader say something."""
 
+    def remember(self, key: str, value: str) -> None:
+        """Keep a few words where this app may keep some: in a browser, the browser's own storage.
+
+        Returns at once; what cannot be kept is not.
+        """
+
+    async def recall(self, key: str) -> str | None:
+        """Return what was remembered under ``key``; None: nothing, or it cannot be read."""
+
+    async def leave(self) -> None:
+        """Close the window, where there is one of ours."""
+
 
 class FletDevice(Device):
     """The device behind a Flet page.
@@ -146,6 +168,10 @@ class FletDevice(Device):
     @property
     def can_share(self) -> bool:
         return self.platform in ("android", "ios")
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self._page.url or "").netloc if self._page.web else ""
 
     async def pick_photo(self) -> Picked | None:
         return await self._pick(ft.FilePickerFileType.IMAGE, None)
@@ -261,6 +287,27 @@ class FletDevice(Device):
 
     async def announce(self, text: str) -> None:
         await ft.SemanticsService().announce_message(text)
+
+    def remember(self, key: str, value: str) -> None:
+        async def keep() -> None:
+            try:
+                await ft.SharedPreferences().set(_KEY_PREFIX + key, value)
+            except (RuntimeError, TimeoutError) as error:
+                log.warning("%s was not kept: %s", key, error)
+
+        self._page.run_task(keep)
+
+    async def recall(self, key: str) -> str | None:
+        try:
+            value = await ft.SharedPreferences().get(_KEY_PREFIX + key)
+        except (RuntimeError, TimeoutError) as error:
+            log.warning("%s cannot be read: %s", key, error)
+            return None
+        return value if isinstance(value, str) else None
+
+    async def leave(self) -> None:
+        if self.platform in ("linux", "macos", "windows"):
+            await self._page.window.close()
 
 
 def _explained(error: RuntimeError) -> CameraError:

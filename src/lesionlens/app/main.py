@@ -68,7 +68,8 @@ def make_main(
         def dress() -> None:
             preferences = state.preferences
             page.title = session.texts("common.app_name")
-            page.theme = page.dark_theme = make_theme(preferences.text_scale)
+            page.theme = make_theme(preferences.text_scale)
+            page.dark_theme = make_theme(preferences.text_scale, is_dark=True)
             page.theme_mode = _MODES[preferences.theme]
             is_system_dark = page.platform_brightness is ft.Brightness.DARK
             state.is_dark = {"light": False, "dark": True}.get(preferences.theme, is_system_dark)
@@ -109,6 +110,7 @@ def make_main(
             follow,
         )  # the state knows its listeners weakly: the page keeps this one
         cast(Any, state).subscribe(follow)
+        await session.recall()
         dress()
         resize(None)
         if on_session is not None:

@@ -54,13 +54,26 @@ def from_dict(values: dict[str, Any]) -> Preferences:
     return Preferences(**known)
 
 
+def from_json(text: str) -> Preferences:
+    """Return the preferences in a JSON text; the defaults where it is damaged."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return Preferences()
+    return from_dict(values) if isinstance(values, dict) else Preferences()
+
+
+def as_json(preferences: Preferences) -> str:
+    """Return the preferences as a JSON text."""
+    return json.dumps(asdict(preferences))
+
+
 def load(path: Path) -> Preferences:
     """Return the preferences in a JSON file; the defaults where there is none or it is damaged."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Preferences()
-    return from_dict(values) if isinstance(values, dict) else Preferences()
 
 
 def save(preferences: Preferences, path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlens.app import preferences as stored
+from lesionlens.app.choosing import Choosing
 from lesionlens.app.device import Device
 from lesionlens.app.engine import Engine
 from lesionlens.app.keeping import Keeping
@@ -22,6 +23,10 @@ from lesionlens.errors import LesionLensError
 from lesionlens.history import History
 
 
+#: What a browser keeps the preferences under.
+_PREFERENCES = "preferences"
+
+
 class Session:
     """What a screen shows (``state``), says (``texts``) and can ask for (the controllers).
 
@@ -29,7 +34,8 @@ class Session:
         engine: shared by all sessions of the process.
         device: of this session.
         folder: where preferences, history and an unfinished scan are kept; None keeps all in
-            memory, as for a browser, whose person may not own this machine.
+            memory, as for a browser, whose person may not own this machine; preferences are then
+            left with the browser (``Device.remember``).
         locale: of the device, e.g. ``pt_BR``; where no language was chosen.
         tell_route: called with each new route (``Navigation``).
         history: to use instead of the one in ``folder``.
@@ -62,17 +68,29 @@ class Session:
         self.scanning = Scanning(self)
         self.keeping = Keeping(self)
         self.timing = Timing(self)
+        self.choosing = Choosing(self)
 
     def set_preferences(self, **changes: Any) -> None:
         """Change some of the preferences, and keep them."""
         changed = replace(self.state.preferences, **changes)
         self.texts = self._texts_for(changed)
         self.state.preferences = changed
-        if self.folder is not None:
+        if self.folder is None:
+            self.device.remember(_PREFERENCES, stored.as_json(changed))
+        else:
             try:
                 stored.save(changed, self.folder / "preferences.json")
             except LesionLensError as error:
                 self.say(str(error), is_error=True)
+
+    async def recall(self) -> None:
+        """Take up the preferences that a browser has kept from an earlier visit."""
+        if self.folder is None:
+            kept = await self.device.recall(_PREFERENCES)
+            if kept is not None:
+                preferences = stored.from_json(kept)
+                self.texts = self._texts_for(preferences)
+                self.state.preferences = preferences
 
     def say(self, text: str, *, is_error: bool = False) -> None:
         """Show a line at the bottom of the screen."""

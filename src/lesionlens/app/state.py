@@ -56,6 +56,14 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Consent:
+    """How far the person is on the first screen."""
+
+    has_read: bool = False  # the box is ticked
+    has_left: bool = False  # they did not agree
+
+
+@dataclass(frozen=True)
 class Message:
     """A line at the bottom of the screen."""
 
@@ -89,6 +97,7 @@ class AppState:
     busy: str | None = None  # what is going on, in words; None: nothing
     message: Message | None = None
     question: Question | None = None
+    consent: Consent = field(default_factory=Consent)
     camera: Camera = field(default_factory=Camera)
     draft: Draft | None = None
     result: Result | None = None

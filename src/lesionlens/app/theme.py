@@ -1,9 +1,10 @@
 """How the app looks: a calm clinical scheme, and a colour, icon and shape for each verdict.
 
-Colours come from Material 3's roles (``ft.Colors.PRIMARY`` ...), made from one seed, so that light
-and dark both have the contrast that roles promise. Verdicts have colours of their own, checked
-against their grounds (4.5:1) in a test, and never colour alone: icon and words go with it.
-Text sizes are roles, too (``ft.TextThemeStyle``), so that one factor scales them all.
+Screens name Material 3's roles (``ft.Colors.PRIMARY`` ...); what colour a role has on light and on
+dark ground stands here and nowhere else. Verdicts have colours of their own. Ink on its ground has
+a contrast of 4.5:1 or more, icons and edges that matter 3:1 (WCAG 2.2, 1.4.3 and 1.4.11), which a
+test computes; and never colour alone: icon and words go with it. Text sizes are roles, too
+(``ft.TextThemeStyle``), so that one factor scales them all.
 """
 
 from __future__ import annotations
@@ -16,11 +17,49 @@ from lesionlens.labels import Label
 from lesionlens.records import Prediction
 from lesionlens.verdicts import CONFIDENT, OUT_OF_SCOPE, POOR_IMAGE
 
-SEED = "#00696D"  # teal
+#: Colour of each of Material's roles on light and on dark ground. A quiet teal, greys with a
+#: breath of it; tones as Material's colour utilities make them from hue and chroma, containers
+#: paler than Material's, that verdicts be the only strong colours.
+ROLES: dict[str, tuple[str, str]] = {
+    "primary": ("#006468", "#79D5DA"),
+    "on_primary": ("#FFFFFF", "#002B2D"),
+    "primary_container": ("#C7ECEE", "#274A4C"),
+    "on_primary_container": ("#003739", "#CAEFF1"),
+    "secondary": ("#495D60", "#B5CACE"),
+    "on_secondary": ("#FFFFFF", "#1B2F32"),
+    "secondary_container": ("#D3E9ED", "#324549"),
+    "on_secondary_container": ("#203437", "#D3E9ED"),
+    "tertiary": ("#435A81", "#AFC7F4"),
+    "on_tertiary": ("#FFFFFF", "#112C50"),
+    "tertiary_container": ("#DFE8FF", "#2A4368"),
+    "on_tertiary_container": ("#173055", "#DFE8FF"),
+    "error": ("#AA2621", "#FFB4AB"),
+    "on_error": ("#FFFFFF", "#600004"),
+    "error_container": ("#FFE5E2", "#88090D"),
+    "on_error_container": ("#690005", "#FFDEDA"),
+    "surface": ("#F8FAFA", "#151819"),
+    "on_surface": ("#191C1D", "#E3E6E6"),
+    "on_surface_variant": ("#3F484A", "#C1CBCD"),
+    "outline": ("#6A7476", "#8E989A"),
+    "outline_variant": ("#C4CED0", "#444D4F"),
+    "shadow": ("#000000", "#000000"),
+    "scrim": ("#000000", "#000000"),
+    "inverse_surface": ("#2E3132", "#E3E6E6"),
+    "on_inverse_surface": ("#EFF1F2", "#292D2D"),
+    "inverse_primary": ("#79D5DA", "#006468"),
+    "surface_tint": ("#006468", "#79D5DA"),
+    "surface_bright": ("#F8FAFA", "#363A3A"),
+    "surface_dim": ("#D8DADB", "#111415"),
+    "surface_container_lowest": ("#FFFFFF", "#0B0F0F"),
+    "surface_container_low": ("#F2F4F4", "#1B1E1F"),
+    "surface_container": ("#ECEEEF", "#1F2223"),
+    "surface_container_high": ("#E6E8E9", "#272B2B"),
+    "surface_container_highest": ("#E1E3E3", "#323536"),
+}
 #: Distances in logical pixels.
 GAP, HALF_GAP, WIDE_GAP = 16, 8, 24
-#: Corners of cards.
-RADIUS = 16
+#: Corners of cards and of buttons.
+RADIUS, BUTTON_RADIUS = 16, 14
 #: Nothing to tap is smaller than this (Material, WCAG 2.5.5).
 TOUCH_PX = 48
 
@@ -88,15 +127,65 @@ _SIZES: dict[str, tuple[float, ft.FontWeight, float]] = {
 }
 
 
-def make_theme(text_scale: float = 1.0) -> ft.Theme:
-    """Return the theme with its texts scaled."""
+def role(name: str, *, is_dark: bool) -> str:
+    """Return the colour of a Material role as ``#RRGGBB``, e.g. of ``on_surface``."""
+    return ROLES[name][is_dark]
+
+
+def make_theme(text_scale: float = 1.0, *, is_dark: bool = False) -> ft.Theme:
+    """Return the theme for light or for dark ground, with its texts scaled."""
     styles = {
         name: ft.TextStyle(size=size * text_scale, weight=weight, height=height)
         for name, (size, weight, height) in _SIZES.items()
     }
+    rounded = ft.RoundedRectangleBorder(radius=RADIUS)
+    button = ft.ButtonStyle(
+        padding=ft.Padding.symmetric(horizontal=20, vertical=15),
+        text_style=styles["label_large"],
+        shape=ft.RoundedRectangleBorder(radius=BUTTON_RADIUS),
+    )
     return ft.Theme(
-        color_scheme_seed=SEED,
+        color_scheme=ft.ColorScheme(**{name: pair[is_dark] for name, pair in ROLES.items()}),
         use_material3=True,
         text_theme=ft.TextTheme(**styles),
         visual_density=ft.VisualDensity.STANDARD,
+        appbar_theme=ft.AppBarTheme(
+            bgcolor=ft.Colors.SURFACE,
+            elevation=0,
+            elevation_on_scroll=0,
+            title_text_style=styles["title_large"].copy(color=ft.Colors.ON_SURFACE),
+            toolbar_height=max(56.0, 44 * text_scale),
+        ),
+        filled_button_theme=ft.FilledButtonTheme(style=button),
+        outlined_button_theme=ft.OutlinedButtonTheme(style=button),
+        text_button_theme=ft.TextButtonTheme(style=button),
+        card_theme=ft.CardTheme(
+            color=ft.Colors.SURFACE_CONTAINER_LOW, elevation=0, shape=rounded, margin=0
+        ),
+        dialog_theme=ft.DialogTheme(
+            bgcolor=ft.Colors.SURFACE_CONTAINER_LOW,
+            shape=rounded,
+            title_text_style=styles["title_large"].copy(color=ft.Colors.ON_SURFACE),
+            content_text_style=styles["body_large"].copy(color=ft.Colors.ON_SURFACE_VARIANT),
+        ),
+        divider_theme=ft.DividerTheme(color=ft.Colors.OUTLINE_VARIANT, thickness=1, space=1),
+        list_tile_theme=ft.ListTileTheme(
+            title_text_style=styles["body_large"].copy(color=ft.Colors.ON_SURFACE),
+            subtitle_text_style=styles["body_medium"].copy(color=ft.Colors.ON_SURFACE_VARIANT),
+            icon_color=ft.Colors.ON_SURFACE_VARIANT,
+        ),
+        navigation_bar_theme=ft.NavigationBarTheme(
+            bgcolor=ft.Colors.SURFACE_CONTAINER,
+            elevation=0,
+            label_text_style=styles["label_medium"].copy(color=ft.Colors.ON_SURFACE),
+            height=56 + 24 * max(1.0, text_scale),
+        ),
+        navigation_rail_theme=ft.NavigationRailTheme(
+            bgcolor=ft.Colors.SURFACE,
+            selected_label_text_style=styles["label_medium"].copy(color=ft.Colors.ON_SURFACE),
+            unselected_label_text_style=styles["label_medium"].copy(
+                color=ft.Colors.ON_SURFACE_VARIANT
+            ),
+            min_width=88 * max(1.0, text_scale * 0.8),
+        ),
     )
