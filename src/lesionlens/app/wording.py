@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lesionlens.app.texts import Texts
 from lesionlens.labels import Label
-from lesionlens.records import Prediction
+from lesionlens.records import Prediction, Quality
 from lesionlens.verdicts import CONFIDENT, UNCERTAIN
 
 _CANCERS = (Label.BCC, Label.SCC)
@@ -44,9 +44,14 @@ def next_step(prediction: Prediction, texts: Texts) -> str:
 
 def findings(prediction: Prediction, texts: Texts) -> list[tuple[str, str]]:
     """Return what is wrong with the photo and what to do about it, a pair for each finding."""
+    return advice(prediction.quality, texts)
+
+
+def advice(quality: Quality, texts: Texts) -> list[tuple[str, str]]:
+    """Return the same for a photo, or a part of one, that was measured and not judged (yet)."""
     return [
         (texts(f"quality.{finding.name}"), texts(f"quality.{finding.name}.advice"))
-        for finding in prediction.quality.findings
+        for finding in quality.findings
     ]
 
 
