@@ -9,6 +9,7 @@ import struct
 import sys
 import warnings
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from lesionlens import imaging, phantoms
-from lesionlens.errors import ImageError
+from lesionlens.errors import IMAGE_REASONS, ImageError
 from lesionlens.imaging import INPUT_PX, load_picture, load_pixels
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -77,17 +78,17 @@ STORED = {
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "words", "reason"),
     [
-        (b"", "is empty"),
-        (b"Dear doctor, please find attached\n" * 20, "is not an image, whatever its name says"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + b"\0" * 200, "HEIC"),
-        (b"\0" * 128 + b"DICM" + b"\0" * 64, "DICOM"),
-        (b"%PDF-1.7\n" + b"\0" * 64, "PDF"),
+        (b"", "is empty", "empty"),
+        (b"Dear doctor, please find attached\n" * 20, "is not an image, what", "not_an_image"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + b"\0" * 200, "HEIC", "heic"),
+        (b"\0" * 128 + b"DICM" + b"\0" * 64, "DICOM", "dicom"),
+        (b"%PDF-1.7\n" + b"\0" * 64, "PDF", "pdf"),
     ],
 )
 def test_a_file_that_is_no_image_is_refused_by_what_it_is(
-    tmp_path: Path, content: bytes, words: str
+    tmp_path: Path, content: bytes, words: str, reason: str
 ) -> None:
     path = tmp_path / "lesion.jpg"
     path.write_bytes(content)
@@ -96,6 +97,28 @@ def test_a_file_that_is_no_image_is_refused_by_what_it_is(
     assert str(path) in str(caught.value)
     assert words in str(caught.value)
     assert "JPEG, PNG, WebP, TIFF and BMP are accepted" in str(caught.value)
+    assert caught.value.reason == reason
+
+
+def test_every_reason_is_one_that_a_face_can_look_up(phantom_jpeg: Path) -> None:
+    photo = phantom_jpeg.read_bytes()
+    stream = io.BytesIO()
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:])
+    refused: dict[str, Callable[[], object]] = {
+        "truncated": lambda: load_pixels(photo[: len(photo) // 2]),
+        "gif": lambda: load_pixels(b"GIF89a" + b"\0" * 64),
+        "animated": lambda: load_pixels(stream.getvalue()),
+        "too_small": lambda: load_pixels(Image.new("RGB", (20, 200))),
+        "part_too_small": lambda: load_pixels(photo, box=(0.0, 0.0, 0.01, 0.01)),
+        "too_large": lambda: load_pixels(Image.new("1", (20_000, 20_000))),
+        "unreadable": lambda: load_pixels(b"\xff\xd8\xff" + b"\0" * 64),
+    }
+    for reason, load in refused.items():
+        with pytest.raises(ImageError) as caught:
+            load()
+        assert caught.value.reason == reason
+        assert reason in IMAGE_REASONS
 
 
 def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ an exit code. A message names the file, what is wrong with it, and what is
 accepted instead.
 """
 
-
 #: Why an image is not used: it cannot be read, for a cause that is not known or not common; it has
 #: no bytes; is cut off; is no image, or one of a kind that is not accepted; has several frames; has
 #: too few pixels, or too many; the part of it that was asked for has too few.

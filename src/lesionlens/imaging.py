@@ -199,7 +199,8 @@ def _explained(name: str) -> Iterator[None]:
         if "truncated" in str(error).lower() or isinstance(error, EOFError):
             raise ImageError(
                 f"{name}: is truncated (the file ends before the image does) and was not used; "
-                "copy or download it again"
+                "copy or download it again",
+                reason="truncated",
             ) from error
         raise ImageError(f"{name}: cannot be decoded ({error}); {_ACCEPTED}") from error
 
@@ -232,7 +233,8 @@ def _open(source: object, name: str) -> Image.Image:
             continue
         with _explained(name):
             return factory(stream, name)  # type: ignore[arg-type]
-    raise ImageError(f"{name}: {_why_unidentified(head)}; {_ACCEPTED}")
+    words, reason = _why_unidentified(head)
+    raise ImageError(f"{name}: {words}; {_ACCEPTED}", reason=reason)
 
 
 def _head(stream: object) -> tuple[bytes, object]:
@@ -251,18 +253,19 @@ def _head(stream: object) -> tuple[bytes, object]:
     return head, stream
 
 
-def _why_unidentified(head: bytes) -> str:
+def _why_unidentified(head: bytes) -> tuple[str, str]:
+    """Return what a file that is none of ``FORMATS`` is instead, in words and as a reason."""
     if not head:
-        return "is empty (0 bytes)"
+        return "is empty (0 bytes)", "empty"
     if head[4:8] == b"ftyp":
-        return "is a HEIC, AVIF or video file"
+        return "is a HEIC, AVIF or video file", "heic"
     if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "is a GIF"
+        return "is a GIF", "gif"
     if head[128:132] == b"DICM":
-        return "is a DICOM file"
+        return "is a DICOM file", "dicom"
     if head[:4] == b"%PDF":
-        return "is a PDF"
-    return "is not an image, whatever its name says"
+        return "is a PDF", "pdf"
+    return "is not an image, whatever its name says", "not_an_image"
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -270,12 +273,14 @@ def _check_size(size: tuple[int, int], name: str) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{name}: {width} x {height} is more than {MAX_PIXELS / 1e6:.0f} megapixels; "
-            "nothing was decoded. Scale it down first"
+            "nothing was decoded. Scale it down first",
+            reason="too_large",
         )
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError(
             f"{name}: {width} x {height} pixels is too small; "
-            f"the shorter side must be at least {MIN_SIDE_PX}"
+            f"the shorter side must be at least {MIN_SIDE_PX}",
+            reason="too_small",
         )
 
 
@@ -297,7 +302,8 @@ def _check_part(size: tuple[int, int], box: Box, name: str) -> None:
     if round(min(width, height)) < MIN_SIDE_PX:
         raise ImageError(
             f"{name}: the part of {width:.0f} x {height:.0f} pixels is too small; "
-            f"the shorter side must be at least {MIN_SIDE_PX}"
+            f"the shorter side must be at least {MIN_SIDE_PX}",
+            reason="part_too_small",
         )
 
 
@@ -321,7 +327,8 @@ def _check_still(image: Image.Image, name: str) -> None:
     if frames > 1 and image.format != "MPO":
         raise ImageError(
             f"{name}: is a {image.format} with {frames} frames; "
-            "give one still image (its first frame saved as JPEG or PNG)"
+            "give one still image (its first frame saved as JPEG or PNG)",
+            reason="animated",
         )
 
 

@@ -202,7 +202,8 @@ def _open(data: bytes, name: str) -> Photo:
     if len(data) > MAX_PHOTO_BYTES:
         raise ImageError(
             f"{name or '-'}: {len(data) / 2**20:.0f} MB is more than a photo has "
-            f"({MAX_PHOTO_BYTES // 2**20} MB are accepted); nothing was read"
+            f"({MAX_PHOTO_BYTES // 2**20} MB are accepted); nothing was read",
+            reason="too_large",
         )
     stream = io.BytesIO(data)
     stream.name = name  # what messages call it
