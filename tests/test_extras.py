@@ -30,7 +30,7 @@ CLI = Path(lesionlens.__file__).parent / "cli"
 BROUGHT = sorted({
     "httpx", "isic_metadata", "imagehash", "sklearn", "skimage", "scipy", "matplotlib", "jinja2",
     "tensorflow", "keras", "cv2", "pandas", "flet", "flet_web", "flet_camera",
-    "flet_permission_handler", "flet_desktop", "reportlab",
+    "flet_permission_handler", "flet_desktop", "reportlab", "pyarrow",
 })  # fmt: skip
 
 #: Runs verbs one after the other where those packages cannot be found; prints what came of each.

@@ -120,6 +120,9 @@ def test_a_file_imports_only_what_its_zone_may(path: Path) -> None:
             if zone == "core":
                 allowed = VOCABULARY | CORE | {"runtime", "__version__", "models", "__init__"}
                 assert target in allowed, f"{where}: core does not know {target}"
+            if zone == "screening":
+                own = VOCABULARY | CORE | {"runtime", "screening", "__version__", "__init__"}
+                assert target in own, f"{where}: bulk screening does not know {target}"
             if zone == "evidence":  # models answer through the runtime: no TensorFlow
                 inside = name.removeprefix("lesionlens.train.").split(".")[0]
                 light = target != "train" or inside in ("calibration", "config")
