@@ -9,6 +9,7 @@ a browser. Flet itself would install it with pip, in the middle of a start.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -57,10 +58,14 @@ def run_window(main: Callable[[ft.Page], Any]) -> None:
         shown.append(page)
         await main(page)
 
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ft.run(show, view=ft.AppView.FLET_APP, assets_dir=str(_ASSETS))
     except OSError as error:
         raise NoWindowError(f"Flet's desktop client cannot be started ({error})") from error
+    finally:  # Flet leaves its own behind, which wake an event loop that is closed by now
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if not shown:
         raise NoWindowError(
             "Flet's desktop client ended before it showed anything"

@@ -117,15 +117,14 @@ def _serve(engine: Engine, language: str, *, host: str, port: int, open_browser:
     from lesionlens.app.main import make_main
     from lesionlens.app.serving import serve
 
-    if not is_loopback(host):
-        typer.echo(
-            f"lesionlens: --host {host} lets other machines in. Pictures travel to this machine "
-            "unencrypted, and whoever reaches the port can use the app (each page has a history "
-            "of its own). Browsers open the camera only on this machine itself.",
-            err=True,
-        )
-
     def ready(url: str) -> None:
+        if not is_loopback(host):
+            typer.echo(
+                f"lesionlens: --host {host} lets other machines in. Pictures travel to this "
+                "machine unencrypted, and whoever reaches the port can use the app (each page has "
+                "a history of its own). Browsers open the camera only on this machine itself.",
+                err=True,
+            )
         typer.echo("LesionLens is ready; Ctrl-C ends it.", err=True)
         typer.echo(url)
 
