@@ -156,7 +156,7 @@ class Canvas:
         return distance * math.cos(angle), distance * math.sin(angle)
 
 
-def _lay_skin(canvas: Canvas) -> None:
+def lay_skin(canvas: Canvas) -> None:
     """Fill with skin: tone, mottling, furrows, pores."""
     rng = canvas.rng
     fair = np.array((0.94, 0.79, 0.74))
@@ -205,11 +205,11 @@ def _finish_frame(canvas: Canvas, *, n_hairs: tuple[int, int] = (1, 7)) -> None:
 
 def paint_skin(canvas: Canvas) -> None:
     """Paint healthy skin with a few hairs."""
-    _lay_skin(canvas)
+    lay_skin(canvas)
     _finish_frame(canvas, n_hairs=(3, 9))
 
 
-def _branches(
+def branches(
     rng: np.random.Generator, start: _Point, heading: float, width: float, length: float
 ) -> list[Stroke]:
     """Grow an arborizing vessel: a thick trunk, ever finer branches."""
@@ -225,14 +225,14 @@ def _branches(
         width *= 0.955
         if width > 0.0021 and rng.uniform() < 0.17:
             side = rng.choice((-1, 1)) * rng.uniform(0.45, 1.0)
-            strokes += _branches(rng, (x, y), heading + side, width * 0.66, length * 0.55)
+            strokes += branches(rng, (x, y), heading + side, width * 0.66, length * 0.55)
     return strokes
 
 
 def paint_bcc(canvas: Canvas) -> None:
     """Paint a pink-white shining patch, arborizing vessels, blue-grey nests, a small ulcer."""
     rng = canvas.rng
-    _lay_skin(canvas)
+    lay_skin(canvas)
     centre, radius = canvas.spot(0.05), rng.uniform(0.27, 0.35)
     patch = canvas.blob(centre, radius, aspect=rng.uniform(1.0, 1.35), wobble=0.07, soft=0.30)
     canvas.blend((0.87, 0.60, 0.58), 0.72 * patch)
@@ -256,7 +256,7 @@ def paint_bcc(canvas: Canvas) -> None:
     for angle in rng.uniform(0, 2 * math.pi, int(rng.integers(3, 6))):
         rim = (centre[0] + radius * math.cos(angle), centre[1] + radius * math.sin(angle))
         inward = angle + math.pi + rng.normal(0, 0.45)
-        strokes += _branches(rng, rim, inward, rng.uniform(0.0075, 0.0105), rng.uniform(0.3, 0.45))
+        strokes += branches(rng, rim, inward, rng.uniform(0.0075, 0.0105), rng.uniform(0.3, 0.45))
     inside = np.clip(canvas.blob(centre, radius * 1.2, soft=0.3), 0, 1)
     canvas.blend((0.88, 0.45, 0.44), 0.35 * canvas.strokes(strokes, blur=0.006) * inside)
     canvas.blend((0.70, 0.13, 0.17), 0.9 * canvas.strokes(strokes) * inside)
@@ -310,7 +310,7 @@ def _coil(rng: np.random.Generator, at: _Point, heading: float) -> list[Stroke]:
 def paint_scc(canvas: Canvas) -> None:
     """Paint a pink base, a keratin mass with scale and blood, white circles, looped vessels."""
     rng = canvas.rng
-    _lay_skin(canvas)
+    lay_skin(canvas)
     centre, radius = canvas.spot(0.04), rng.uniform(0.28, 0.35)
     patch = canvas.blob(centre, radius, aspect=rng.uniform(1.0, 1.3), wobble=0.1, soft=0.22)
     canvas.blend((0.84, 0.47, 0.45), 0.75 * patch)
@@ -355,7 +355,7 @@ def paint_scc(canvas: Canvas) -> None:
 def paint_nevus(canvas: Canvas) -> None:
     """Paint an even, symmetric brown patch with a network that fades out, darker in the middle."""
     rng = canvas.rng
-    _lay_skin(canvas)
+    lay_skin(canvas)
     centre, radius = canvas.spot(0.03), rng.uniform(0.20, 0.26)
     aspect = rng.uniform(1.0, 1.25)
     patch = canvas.blob(centre, radius, aspect=aspect, wobble=0.035, soft=0.5)
