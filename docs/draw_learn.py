@@ -271,17 +271,15 @@ def draw_dermatoscope(rng: np.random.Generator) -> Image.Image:
     image = Image.new("RGB", (width, height), "#EAF4F3")
     pen = ImageDraw.Draw(image)
 
-    def box(x0: float, y0: float, x1: float, y1: float, colour: str, radius: float = 0) -> None:
-        pen.rounded_rectangle(
-            (x0 * zoom, y0 * zoom, x1 * zoom, y1 * zoom), radius * zoom, fill=colour
-        )
+    def box(corners: tuple[float, float, float, float], colour: str, *, radius: float = 0) -> None:
+        pen.rounded_rectangle([value * zoom for value in corners], radius * zoom, fill=colour)
 
     def shape(points: Sequence[_Point], colour: str) -> None:
         pen.polygon([(x * zoom, y * zoom) for x, y in points], fill=colour)
 
-    box(0, 236, 480, 360, "#F2B9A3")  # below the surface
-    box(0, 236, 480, 254, "#E9C6AC")  # the outer layer
-    box(0, 234, 480, 238, "#C99A7C")
+    box((0, 236, 480, 360), "#F2B9A3")  # below the surface
+    box((0, 236, 480, 254), "#E9C6AC")  # the outer layer
+    box((0, 234, 480, 238), "#C99A7C")
     pen.ellipse((178 * zoom, 240 * zoom, 302 * zoom, 292 * zoom), fill="#8A5A3B")  # the spot
     pen.ellipse((208 * zoom, 250 * zoom, 262 * zoom, 282 * zoom), fill="#5B3523")
     for start in (30, 330):
@@ -291,10 +289,10 @@ def draw_dermatoscope(rng: np.random.Generator) -> Image.Image:
     shape([(120, 60), (140, 60), (176, 230), (150, 230)], "#2F4A4C")
     shape([(360, 60), (340, 60), (304, 230), (330, 230)], "#2F4A4C")
     shape([(141, 70), (339, 70), (304, 230), (176, 230)], "#D4E8E6")
-    box(150, 226, 330, 236, "#9CC9CB", 3)  # the glass on the skin
+    box((150, 226, 330, 236), "#9CC9CB", radius=3)  # the glass on the skin
     for x, to in ((160, 196), (320, 284)):  # light goes down
         shape([(x, 150), (to - 16, 262), (to + 16, 262)], "#FBE7A1")
-        box(x - 10, 138, x + 10, 154, "#F5C542", 5)
+        box((x - 10, 138, x + 10, 154), "#F5C542", radius=5)
     shape([(226, 258), (254, 258), (266, 92), (214, 92)], "#FFF4CF")  # and comes back
     pen.ellipse((168 * zoom, 78 * zoom, 312 * zoom, 108 * zoom), fill="#7FB9BD")
     pen.ellipse((180 * zoom, 82 * zoom, 300 * zoom, 100 * zoom), fill="#B9DEDF")

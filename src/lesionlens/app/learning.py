@@ -76,7 +76,7 @@ TOPICS: tuple[Topic, ...] = (
         "melanoma",
         (
             Section("now"),
-            Section("what"),
+            Section("unknown"),
             Section("melanoma", ("melanoma", "mole")),
             Section("others"),
         ),

@@ -62,7 +62,7 @@ def _figure(texts: Texts, name: str, n_figures: int) -> ft.Control:
         fit=ft.BoxFit.COVER,
         aspect_ratio=4 / 3,
         border_radius=RADIUS,
-        semantics_label=title,
+        exclude_from_semantics=True,  # what it shows stands below
     )
     return ft.Column(
         [picture, words(title, Style.TITLE_SMALL), words(caption), faint(texts("learn.drawn"))],
@@ -79,6 +79,7 @@ def _sources(session: Session, topic: Topic) -> ft.Control:
     return card(
         [
             heading(texts("learn.sources")),
+            faint(texts("learn.sources.hint")),
             *(_link(session, source) for source in topic.sources),
             faint(texts("learn.reviewed")),
         ]
