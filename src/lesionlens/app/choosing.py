@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lesionlens.app.handling import guarded
+from lesionlens.app.notices import parts
 from lesionlens.app.preferences import CONSENT_VERSION, TEXT_SCALES
 from lesionlens.app.state import Consent
 
@@ -78,6 +80,11 @@ class Choosing:
             self.session.navigation.go(route)
 
         return handle
+
+    async def open_licences(self, _event: Any = None) -> None:
+        """Open the list of licences, which takes a third of a second to put together."""
+        await asyncio.to_thread(parts)
+        self.session.navigation.go("/settings/licences")
 
     def copy(self, text: str) -> Handler:
         """Return the handler that puts words into the clipboard and says so."""

@@ -11,6 +11,7 @@ import flet as ft
 
 from lesionlens.app.device import FletDevice, data_folder
 from lesionlens.app.engine import Engine
+from lesionlens.app.routes import is_route
 from lesionlens.app.session import Session
 from lesionlens.app.shell import make_question, make_views
 from lesionlens.app.state import AppState
@@ -111,6 +112,8 @@ def make_main(
         )  # the state knows its listeners weakly: the page keeps this one
         cast(Any, state).subscribe(follow)
         await session.recall()
+        if is_route(page.route, state):  # a page that was reloaded, or a bookmark
+            session.navigation.arrived(page.route)
         dress()
         resize(None)
         if on_session is not None:

@@ -26,6 +26,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     r"/settings/about": ("about", "about_screen"),
     r"/settings/model": ("model_card", "model_card_screen"),
     r"/settings/licences": ("licences", "licences_screen"),
+    r"/settings/licences/([A-Za-z0-9._-]+)": ("licences", "licence_screen"),
     r"/settings/performance": ("performance", "performance_screen"),
 }
 _PATTERNS = {re.compile(pattern): target for pattern, target in ROUTES.items()}

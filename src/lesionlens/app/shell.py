@@ -7,6 +7,7 @@ from typing import Any
 
 import flet as ft
 
+from lesionlens.app.components.blocks import icon_button, words
 from lesionlens.app.navigation import TABS
 from lesionlens.app.routes import make_screen
 from lesionlens.app.screen import Screen
@@ -116,16 +117,14 @@ def _view(
 
     leading = None
     if screen.can_go_back and not is_bottom:
-        leading = ft.IconButton(
-            ft.Icons.ARROW_BACK, tooltip=session.texts("common.back"), on_click=back
-        )
+        leading = icon_button(ft.Icons.ARROW_BACK, session.texts("common.back"), on_click=back)
     return ft.View(
         route=route,
         controls=[ft.SafeArea(content, expand=True)],
         appbar=ft.AppBar(
             leading=leading,
             automatically_imply_leading=False,
-            title=ft.Text(screen.title, theme_style=ft.TextThemeStyle.TITLE_LARGE),
+            title=words(screen.title, ft.TextThemeStyle.TITLE_LARGE),
             actions=screen.actions,
             center_title=False,
         ),
@@ -169,8 +168,8 @@ def _message(session: Session, message: Message) -> ft.Control:
             ft.TextButton(message.action_text, on_click=act, style=ft.ButtonStyle(color=ink))
         )
     row.append(
-        ft.IconButton(
-            ft.Icons.CLOSE, icon_color=ink, tooltip=session.texts("common.close"), on_click=dismiss
+        icon_button(
+            ft.Icons.CLOSE, session.texts("common.close"), icon_color=ink, on_click=dismiss
         )
     )
     return ft.Semantics(

@@ -138,6 +138,12 @@ def make_theme(text_scale: float = 1.0, *, is_dark: bool = False) -> ft.Theme:
         name: ft.TextStyle(size=size * text_scale, weight=weight, height=height)
         for name, (size, weight, height) in _SIZES.items()
     }
+    # Flet reads components' colours before the scheme is ours: a role would be its own scheme's.
+    ink, pale, quiet, ground, card = (
+        role(name, is_dark=is_dark)
+        for name in ("on_surface", "on_surface_variant", "outline_variant", "surface",
+                     "surface_container_low")
+    )  # fmt: skip
     rounded = ft.RoundedRectangleBorder(radius=RADIUS)
     button = ft.ButtonStyle(
         padding=ft.Padding.symmetric(horizontal=20, vertical=15),
@@ -146,46 +152,46 @@ def make_theme(text_scale: float = 1.0, *, is_dark: bool = False) -> ft.Theme:
     )
     return ft.Theme(
         color_scheme=ft.ColorScheme(**{name: pair[is_dark] for name, pair in ROLES.items()}),
+        scaffold_bgcolor=ground,
         use_material3=True,
         text_theme=ft.TextTheme(**styles),
         visual_density=ft.VisualDensity.STANDARD,
         appbar_theme=ft.AppBarTheme(
-            bgcolor=ft.Colors.SURFACE,
+            bgcolor=ground,
             elevation=0,
             elevation_on_scroll=0,
-            title_text_style=styles["title_large"].copy(color=ft.Colors.ON_SURFACE),
+            title_text_style=styles["title_large"].copy(color=ink),
             toolbar_height=max(56.0, 44 * text_scale),
         ),
         filled_button_theme=ft.FilledButtonTheme(style=button),
         outlined_button_theme=ft.OutlinedButtonTheme(style=button),
         text_button_theme=ft.TextButtonTheme(style=button),
-        card_theme=ft.CardTheme(
-            color=ft.Colors.SURFACE_CONTAINER_LOW, elevation=0, shape=rounded, margin=0
+        icon_button_theme=ft.IconButtonTheme(  # 24 and twice this are TOUCH_PX
+            style=ft.ButtonStyle(padding=ft.Padding.all(12))
         ),
+        card_theme=ft.CardTheme(color=card, elevation=0, shape=rounded, margin=0),
         dialog_theme=ft.DialogTheme(
-            bgcolor=ft.Colors.SURFACE_CONTAINER_LOW,
+            bgcolor=card,
             shape=rounded,
-            title_text_style=styles["title_large"].copy(color=ft.Colors.ON_SURFACE),
-            content_text_style=styles["body_large"].copy(color=ft.Colors.ON_SURFACE_VARIANT),
+            title_text_style=styles["title_large"].copy(color=ink),
+            content_text_style=styles["body_large"].copy(color=pale),
         ),
-        divider_theme=ft.DividerTheme(color=ft.Colors.OUTLINE_VARIANT, thickness=1, space=1),
+        divider_theme=ft.DividerTheme(color=quiet, thickness=1, space=1),
         list_tile_theme=ft.ListTileTheme(
-            title_text_style=styles["body_large"].copy(color=ft.Colors.ON_SURFACE),
-            subtitle_text_style=styles["body_medium"].copy(color=ft.Colors.ON_SURFACE_VARIANT),
-            icon_color=ft.Colors.ON_SURFACE_VARIANT,
+            title_text_style=styles["body_large"].copy(color=ink),
+            subtitle_text_style=styles["body_medium"].copy(color=pale),
+            icon_color=pale,
         ),
         navigation_bar_theme=ft.NavigationBarTheme(
-            bgcolor=ft.Colors.SURFACE_CONTAINER,
+            bgcolor=role("surface_container", is_dark=is_dark),
             elevation=0,
-            label_text_style=styles["label_medium"].copy(color=ft.Colors.ON_SURFACE),
+            label_text_style=styles["label_medium"].copy(color=ink),
             height=56 + 24 * max(1.0, text_scale),
         ),
         navigation_rail_theme=ft.NavigationRailTheme(
-            bgcolor=ft.Colors.SURFACE,
-            selected_label_text_style=styles["label_medium"].copy(color=ft.Colors.ON_SURFACE),
-            unselected_label_text_style=styles["label_medium"].copy(
-                color=ft.Colors.ON_SURFACE_VARIANT
-            ),
+            bgcolor=ground,
+            selected_label_text_style=styles["label_medium"].copy(color=ink),
+            unselected_label_text_style=styles["label_medium"].copy(color=pale),
             min_width=88 * max(1.0, text_scale * 0.8),
         ),
     )

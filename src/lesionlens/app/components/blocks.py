@@ -28,6 +28,15 @@ def heading(text: str, color: str | None = None) -> ft.Control:
     return ft.Semantics(content=words(text, Style.TITLE_MEDIUM, color), heading_level=2)
 
 
+def icon_button(icon: ft.IconData, tooltip: str, **more: Any) -> ft.Control:
+    """Return a button that is an icon alone; ``more`` goes to ``ft.IconButton``.
+
+    Its tooltip is its name: merged into one node of meaning, as a browser's screen reader would
+    else find a button without a name inside of a name.
+    """
+    return ft.MergeSemantics(content=ft.IconButton(icon, tooltip=tooltip, **more))
+
+
 def card(
     controls: list[ft.Control],
     *,
@@ -42,3 +51,9 @@ def card(
         border_radius=RADIUS,
         padding=padding,
     )
+
+
+def slider(label: str, **more: Any) -> ft.Control:
+    """Return a slider that takes the room there is in a row; ``more`` goes to ``ft.Slider``."""
+    named = ft.Semantics(content=ft.Slider(**more), label=label)
+    return ft.MergeSemantics(content=named, expand=True)

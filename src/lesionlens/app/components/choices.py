@@ -21,32 +21,37 @@ class Choice:
     title: str
     is_chosen: bool
     on_choose: Handler
-    means: str = ""  # a sentence or two
+    means: str = ""  # a sentence
+    figures: str = ""  # what it came to in a test, in smaller print
 
 
-def pills(choices: list[Choice], *, label: str) -> ft.Control:
+def pills(choices: list[Choice], *, label: str, chosen: str) -> ft.Control:
     """Return choices of a word each, side by side as far as there is room.
 
     Args:
         choices: what there is to choose from.
         label: what is chosen, for a screen reader.
+        chosen: what a screen reader says of the one that is.
     """
     return ft.Semantics(
-        ft.Row(
-            [_pill(choice) for choice in choices], wrap=True, spacing=HALF_GAP, run_spacing=HALF_GAP
+        content=ft.Row(
+            [_pill(choice, chosen) for choice in choices],
+            wrap=True,
+            spacing=HALF_GAP,
+            run_spacing=HALF_GAP,
         ),
         label=label,
         container=True,
     )
 
 
-def _pill(choice: Choice) -> ft.Control:
+def _pill(choice: Choice, chosen: str) -> ft.Control:
     ink = ft.Colors.ON_PRIMARY_CONTAINER if choice.is_chosen else ft.Colors.ON_SURFACE
     edge = ft.Colors.PRIMARY if choice.is_chosen else ft.Colors.OUTLINE
     inside: list[ft.Control] = [words(choice.title, Style.LABEL_LARGE, ink)]
     if choice.is_chosen:
-        inside.insert(0, ft.Icon(ft.Icons.CHECK, size=18, color=ink))
-    button = ft.OutlinedButton(
+        inside.insert(0, ft.Icon(ft.Icons.CHECK, size=18, color=ink, semantics_label=chosen))
+    return ft.OutlinedButton(
         content=ft.Row(inside, tight=True, spacing=HALF_GAP),
         on_click=choice.on_choose,
         style=ft.ButtonStyle(
@@ -55,19 +60,19 @@ def _pill(choice: Choice) -> ft.Control:
             padding=ft.Padding.symmetric(horizontal=GAP, vertical=14),
         ),
     )
-    return ft.Semantics(button, selected=choice.is_chosen)
 
 
-def choice_list(choices: list[Choice], *, label: str) -> ft.Control:
+def choice_list(choices: list[Choice], *, label: str, chosen: str) -> ft.Control:
     """Return choices that are explained, one below the other.
 
     Args:
         choices: what there is to choose from.
         label: what is chosen, for a screen reader.
+        chosen: what a screen reader says of the one that is.
     """
     return ft.Semantics(
-        ft.Column(
-            [_row(choice) for choice in choices],
+        content=ft.Column(
+            [_row(choice, chosen) for choice in choices],
             spacing=HALF_GAP,
             horizontal_alignment=ft.CrossAxisAlignment.STRETCH,
         ),
@@ -76,16 +81,19 @@ def choice_list(choices: list[Choice], *, label: str) -> ft.Control:
     )
 
 
-def _row(choice: Choice) -> ft.Control:
+def _row(choice: Choice, chosen: str) -> ft.Control:
     ink = ft.Colors.ON_PRIMARY_CONTAINER if choice.is_chosen else ft.Colors.ON_SURFACE
     icon = ft.Icons.RADIO_BUTTON_CHECKED if choice.is_chosen else ft.Icons.RADIO_BUTTON_UNCHECKED
     tint = ft.Colors.PRIMARY if choice.is_chosen else ft.Colors.ON_SURFACE_VARIANT
+    mark = ft.Icon(icon, color=tint, semantics_label=chosen if choice.is_chosen else None)
     lines: list[ft.Control] = [words(choice.title, Style.LABEL_LARGE, ink)]
     if choice.means:
         lines.append(words(choice.means, color=ink))
-    button = ft.OutlinedButton(
+    if choice.figures:
+        lines.append(words(choice.figures, Style.BODY_SMALL, ink))
+    return ft.OutlinedButton(
         content=ft.Row(
-            [ft.Icon(icon, color=tint), ft.Column(lines, spacing=4, expand=True)],
+            [mark, ft.Column(lines, spacing=4, expand=True)],
             spacing=12,
             vertical_alignment=ft.CrossAxisAlignment.START,
         ),
@@ -97,7 +105,6 @@ def _row(choice: Choice) -> ft.Control:
             padding=ft.Padding.symmetric(horizontal=12, vertical=14),
         ),
     )
-    return ft.Semantics(button, selected=choice.is_chosen)
 
 
 def link_row(

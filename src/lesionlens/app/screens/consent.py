@@ -46,6 +46,7 @@ def _languages(session: Session) -> ft.Control:
             for code, name in LANGUAGES.items()
         ],
         label=session.texts("consent.language"),
+        chosen=session.texts("settings.chosen"),
     )
 
 
@@ -59,7 +60,7 @@ def _text(session: Session) -> list[ft.Control]:
         (ft.Icons.HISTORY, "kept", [_what_is_kept(session)]),
     ]
     shown: list[ft.Control] = [
-        ft.Semantics(words(texts("consent.title"), Style.HEADLINE_SMALL), heading_level=1)
+        ft.Semantics(content=words(texts("consent.title"), Style.HEADLINE_SMALL), heading_level=1)
     ]
     if 0 < session.state.preferences.consent < CONSENT_VERSION:
         shown.append(faint(texts("consent.changed"), Style.BODY_MEDIUM))
@@ -70,7 +71,7 @@ def _part(icon: ft.IconData, title: str, lines: list[str]) -> ft.Control:
     head = ft.Row(
         [
             ft.Icon(icon, color=ft.Colors.PRIMARY),
-            ft.Semantics(words(title, Style.TITLE_MEDIUM), heading_level=2, expand=True),
+            ft.Semantics(content=words(title, Style.TITLE_MEDIUM), heading_level=2, expand=True),
         ],
         spacing=12,
         vertical_alignment=ft.CrossAxisAlignment.START,

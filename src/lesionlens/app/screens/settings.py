@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flet as ft
 
-from lesionlens.app.components.blocks import card, faint, heading, words
+from lesionlens.app.components.blocks import card, faint, heading, icon_button, words
 from lesionlens.app.components.choices import Choice, choice_list, link_row, pills
 from lesionlens.app.figures import POLICY, VIEWS, are_of
 from lesionlens.app.preferences import THEMES
@@ -45,7 +45,7 @@ def _language(session: Session) -> ft.Control:
         for code, name in names.items()
     ]
     title = texts("settings.language")
-    return _section(title, [pills(choices, label=title)])
+    return _section(title, [pills(choices, label=title, chosen=texts("settings.chosen"))])
 
 
 def _looks(session: Session) -> ft.Control:
@@ -59,7 +59,7 @@ def _looks(session: Session) -> ft.Control:
         for theme in THEMES
     ]
     title = texts("settings.look")
-    return _section(title, [pills(choices, label=title)])
+    return _section(title, [pills(choices, label=title, chosen=texts("settings.chosen"))])
 
 
 def _text_size(session: Session) -> ft.Control:
@@ -67,16 +67,16 @@ def _text_size(session: Session) -> ft.Control:
     smaller, larger = choosing.scale_text(-1), choosing.scale_text(1)
     row = ft.Row(
         [
-            ft.IconButton(
+            icon_button(
                 ft.Icons.TEXT_DECREASE,
-                tooltip=texts("settings.text.smaller"),
+                texts("settings.text.smaller"),
                 on_click=smaller,
                 disabled=smaller is None,
             ),
             words(texts("settings.text.sample"), expand=True, text_align=ft.TextAlign.CENTER),
-            ft.IconButton(
+            icon_button(
                 ft.Icons.TEXT_INCREASE,
-                tooltip=texts("settings.text.larger"),
+                texts("settings.text.larger"),
                 on_click=larger,
                 disabled=larger is None,
             ),
@@ -91,22 +91,23 @@ def _views(session: Session) -> ft.Control:
     is_measured = are_of(session.engine.spec)
     choices = []
     for views in (MAX_VIEWS, 1):
-        sentences = [texts("settings.views.one" if views == 1 else "settings.views.more")]
+        figures = []
         if is_measured:
-            sentences.append(texts("settings.views.right", **VIEWS[views].right.of_hundred))
+            figures.append(texts("settings.views.right", **VIEWS[views].right.of_hundred))
             if views != 1:
                 times = round(VIEWS[views].milliseconds / VIEWS[1].milliseconds)
-                sentences.append(texts("settings.views.takes", times=times))
+                figures.append(texts("settings.views.takes", times=times))
         choices.append(
             Choice(
                 texts("settings.views.count", count=views),
                 views == chosen,
                 session.choosing.choose(views=views),
-                " ".join(sentences),
+                texts("settings.views.one" if views == 1 else "settings.views.more"),
+                " ".join(figures),
             )
         )
     title = texts("settings.views")
-    return _section(title, [choice_list(choices, label=title)])
+    return _section(title, [choice_list(choices, label=title, chosen=texts("settings.chosen"))])
 
 
 def _policy(session: Session) -> ft.Control:
@@ -114,20 +115,21 @@ def _policy(session: Session) -> ft.Control:
     is_measured = are_of(session.engine.spec)
     choices = []
     for policy in POLICIES:
-        sentences = [texts(f"policy.{policy}.means")]
+        figures = []
         if is_measured:
-            sentences.append(texts("settings.policy.kept", **POLICY[policy].kept.of_hundred))
-            sentences.append(texts("settings.policy.clear", **POLICY[policy].clear.of_hundred))
+            figures.append(texts("settings.policy.kept", **POLICY[policy].kept.of_hundred))
+            figures.append(texts("settings.policy.clear", **POLICY[policy].clear.of_hundred))
         choices.append(
             Choice(
                 texts(f"policy.{policy}"),
                 policy == chosen,
                 session.choosing.choose(policy=policy),
-                " ".join(sentences),
+                texts(f"policy.{policy}.means"),
+                " ".join(figures),
             )
         )
     title = texts("policy.title")
-    return _section(title, [choice_list(choices, label=title)])
+    return _section(title, [choice_list(choices, label=title, chosen=texts("settings.chosen"))])
 
 
 def _keeping(session: Session) -> ft.Control:
@@ -141,12 +143,14 @@ def _keeping(session: Session) -> ft.Control:
                 spacing=4,
                 expand=True,
             ),
-            ft.Semantics(
-                ft.Switch(
-                    value=session.state.preferences.keeps_scans,
-                    on_change=session.choosing.switch_keeping,
-                ),
-                label=title,
+            ft.MergeSemantics(  # or a browser's screen reader finds a switch without a name
+                content=ft.Semantics(
+                    content=ft.Switch(
+                        value=session.state.preferences.keeps_scans,
+                        on_change=session.choosing.switch_keeping,
+                    ),
+                    label=title,
+                )
             ),
         ],
         spacing=GAP,
@@ -157,18 +161,18 @@ def _keeping(session: Session) -> ft.Control:
 def _more(session: Session) -> ft.Control:
     texts, choosing = session.texts, session.choosing
     places = (
-        ("performance", ft.Icons.SPEED),
-        ("about", ft.Icons.INFO_OUTLINE),
-        ("model", ft.Icons.INSIGHTS),
-        ("licences", ft.Icons.DESCRIPTION_OUTLINED),
+        ("performance", ft.Icons.SPEED, choosing.open("/settings/performance")),
+        ("about", ft.Icons.INFO_OUTLINE, choosing.open("/settings/about")),
+        ("model", ft.Icons.INSIGHTS, choosing.open("/settings/model")),
+        ("licences", ft.Icons.DESCRIPTION_OUTLINED, choosing.open_licences),
     )
     rows = [
         link_row(
             icon,
             texts(f"settings.{place}"),
             texts(f"settings.{place}.means"),
-            choosing.open(f"/settings/{place}"),
+            go,
         )
-        for place, icon in places
+        for place, icon, go in places
     ]
     return card(list(rows), spacing=0, padding=4)
