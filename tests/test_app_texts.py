@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.resources import files as package_files
@@ -238,7 +239,7 @@ def test_one_language_is_read_and_only_what_is_asked_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(texts_module, "_load", recorded)
     texts = Texts("es")
     assert read == []
-    texts("common.ok")
+    texts("common.close")
     texts("common.cancel")
     texts("label.BCC")
     assert read == [("es", "common"), ("es", "label")]
@@ -377,31 +378,25 @@ def test_every_entry_is_tidy(language: str) -> None:
             assert not re.search(r"\b(TODO|FIXME|XXX|[Ll]orem)\b", form), where
 
 
-#: Words that are the same in several languages, or names.
-INTERNATIONAL = {
-    "LesionLens", "OK", "Melanoma", "Dermatofibroma", "Sources", "Notes", "BCC", "AK", "CBC",
-    "CEC", "Zoom", "byte", "bytes", "JPEG", "PNG", "PDF", "CSV", "ZIP", "JSON",
-}  # fmt: skip
-#: Entries that are rightly as in English although they are neither.
-SAME_AS_ENGLISH: dict[str, set[str]] = {
-    "id": {"label.BKL.short", "result.model", "performance.fact.model"},
-    "fr": {"settings.licences"},
+#: Words and names that are the same in several languages.
+INTERNATIONAL = {"lesionlens", "melanoma", "dermatofibroma", "zoom", "byte", "bytes"}
+#: Words that one language shares with English.
+SHARED: dict[str, set[str]] = {
+    "id": {"keratosis", "model", "program"},
+    "fr": {"licence", "licences", "notes", "sources", "version"},
 }
 
 
 @TRANSLATIONS
 def test_no_english_is_left_over(language: str) -> None:
+    known = INTERNATIONAL | SHARED.get(language, set())
     left = []
     for key, value in WORDS[language].items():
-        for form in forms_of(value):
-            if form not in forms_of(WORDS["en"][key]):
-                continue
-            plain = PLACEHOLDER.sub("", form)
-            is_long = re.search(r"[^\W\d_]{4}", plain)  # units and signs are shorter
-            if is_long and plain.strip().lower() not in {word.lower() for word in INTERNATIONAL}:
+        for form in set(forms_of(value)) & set(forms_of(WORDS["en"][key])):
+            words = re.findall(r"[^\W\d_]{4,}", PLACEHOLDER.sub("", form))  # units are shorter
+            if not {word.lower() for word in words} <= known:
                 left.append(f"{key}: {form}")
-    allowed = SAME_AS_ENGLISH.get(language, set())
-    assert [entry for entry in left if entry.split(":")[0] not in allowed] == []
+    assert left == []
 
 
 @EVERY_LANGUAGE
@@ -563,3 +558,79 @@ def test_words_in_the_code_would_be_found() -> None:
         'ft.Text("LesionLens")', 'ft.Container(key="a b")', 'ft.Dropdown(value="en")',
     }  # fmt: skip
     assert not any(spoken_in(line) for line in free), [x for x in free if spoken_in(x)]
+
+
+# ---------------------------------------------------------------- code and files agree
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call of ``texts(...)`` in the code."""
+
+    where: str
+    pattern: str  # of the keys it may ask for
+    given: frozenset[str] | None  # names of the values it hands over; None: cannot be told
+    has_count: bool
+
+
+def pattern_of(node: ast.expr) -> str | None:
+    """Return a pattern of the strings that an expression makes, None where nothing is known."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.escape(node.value)
+    if isinstance(node, ast.JoinedStr):
+        parts = (
+            pattern_of(part) if isinstance(part, ast.Constant) else r"\w[\w.]*"
+            for part in node.values
+        )
+        return "".join(part or "" for part in parts)
+    return None
+
+
+def asked_in(file: Path) -> Iterator[Asked]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else None
+        name = node.func.id if isinstance(node.func, ast.Name) else name
+        pattern = pattern_of(node.args[0])
+        if name in ("texts", "_texts") and pattern:
+            names = frozenset(keyword.arg for keyword in node.keywords if keyword.arg)
+            is_known = all(keyword.arg for keyword in node.keywords)  # no **values
+            where = f"{file.relative_to(APP)}:{node.lineno}"
+            yield Asked(where, pattern, names if is_known else None, "count" in names)
+
+
+ASKED = [asked for file in sorted(APP.rglob("*.py")) for asked in asked_in(file)]
+
+
+def test_every_key_that_the_code_asks_for_exists() -> None:
+    assert len(ASKED) > 100, "the code asks in another way by now: mend asked_in()"
+    missing = [
+        f"{asked.where}: {asked.pattern}"
+        for asked in ASKED
+        if not any(re.fullmatch(asked.pattern, key) for key in WORDS["en"])
+    ]
+    assert missing == []
+
+
+def test_every_placeholder_is_given_a_value() -> None:
+    for asked in ASKED:
+        for key, value in WORDS["en"].items():
+            if asked.given is None or asked.pattern != re.escape(key):
+                continue
+            needed = {name for form in forms_of(value) for name in PLACEHOLDER.findall(form)}
+            assert needed <= asked.given, f"{asked.where}: {key} needs {needed - asked.given}"
+            assert not isinstance(value, dict) or asked.has_count, f"{asked.where}: {key}: count="
+
+
+def test_no_entry_is_there_for_nothing() -> None:
+    """Keys that nothing in the code spells, whole or as a pattern such as ``f"body.{site}"``."""
+    namespaces = {key.split(".")[0] for key in WORDS["en"]}
+    patterns = set()
+    for file in APP.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            pattern = pattern_of(node) if isinstance(node, ast.expr) else None
+            if pattern and pattern.split("\\.")[0] in namespaces:
+                patterns.add(pattern)
+    known = re.compile("|".join(sorted(patterns)))
+    assert [key for key in WORDS["en"] if not known.fullmatch(key)] == []

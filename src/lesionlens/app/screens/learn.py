@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import flet as ft
 
 from lesionlens.app.components.blocks import Style, faint, words
@@ -56,12 +54,5 @@ def _entry(session: Session, topic: Topic) -> ft.Control:
         border_radius=RADIUS,
         padding=HALF_GAP + 4,
         ink=True,
-        on_click=_opens(session, topic),
+        on_click=session.choosing.open(f"/learn/{topic.name}"),
     )
-
-
-def _opens(session: Session, topic: Topic) -> Callable[[ft.Event], Awaitable[None]]:
-    async def handle(_event: ft.Event) -> None:
-        session.navigation.go(f"/learn/{topic.name}")
-
-    return handle

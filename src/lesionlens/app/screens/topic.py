@@ -88,10 +88,6 @@ def _sources(session: Session, topic: Topic) -> ft.Control:
 
 def _link(session: Session, source: Source) -> ft.Control:
     """Return a link that says that it leaves the app."""
-
-    async def open_source(_event: ft.Event) -> None:
-        await session.device.open_link(source.url)
-
     return ft.TextButton(
         ft.Row(
             [
@@ -100,5 +96,5 @@ def _link(session: Session, source: Source) -> ft.Control:
             ]
         ),
         tooltip=session.texts("learn.sources.open", title=source.title),
-        on_click=open_source,
+        on_click=session.choosing.follow(source.url),
     )
