@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("lesionlens.app")
 
 P = ParamSpec("P")
+
+
+def calling(work: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    """Return a handler that calls ``work``, and awaits it if need be, whatever the event says."""
+
+    async def handle(_event: Any) -> None:
+        done = work(*arguments, **options)
+        if inspect.isawaitable(done):
+            await done
+
+    return handle
 
 
 def guarded(

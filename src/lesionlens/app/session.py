@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lesionlens.app import preferences as stored
+from lesionlens.app.annotating import Annotating
 from lesionlens.app.choosing import Choosing
 from lesionlens.app.device import Device
 from lesionlens.app.engine import Engine
-from lesionlens.app.keeping import Keeping
+from lesionlens.app.keeping import Keeping, trouble_of
 from lesionlens.app.navigation import Navigation
 from lesionlens.app.preferences import Preferences
 from lesionlens.app.routes import is_route
@@ -19,9 +21,9 @@ from lesionlens.app.scanning import Scanning
 from lesionlens.app.state import AppState, Message, Question
 from lesionlens.app.texts import LANGUAGES, Texts, language_of
 from lesionlens.app.timing import Timing
-from lesionlens.errors import LesionLensError
+from lesionlens.app.transfers import Transfers
+from lesionlens.errors import HistoryError, LesionLensError
 from lesionlens.history import History
-
 
 #: What a browser keeps the preferences under.
 _PREFERENCES = "preferences"
@@ -40,8 +42,8 @@ class Session:
         tell_route: called with each new route (``Navigation``).
         history: to use instead of the one in ``folder``.
 
-    Raises:
-        HistoryError: the history in ``folder`` cannot be opened.
+    Where the history in ``folder`` cannot be opened, ``state.trouble`` says so, and what the person
+    decides about it is done by ``keeping``; until then there is an empty one in memory.
     """
 
     def __init__(
@@ -60,13 +62,16 @@ class Session:
         self._locale = locale
         kept = Preferences() if folder is None else stored.load(folder / "preferences.json")
         self.state = AppState(preferences=kept)
-        self.history = history or History(None if folder is None else folder / "history.db")
+        self.history_path = None if folder is None else folder / "history.db"
+        self.history = history or self._open_history()
         self.texts = self._texts_for(kept)
         self.navigation = Navigation(
             self.state, tell=tell_route, is_route=lambda route: is_route(route, self.state)
         )
         self.scanning = Scanning(self)
         self.keeping = Keeping(self)
+        self.annotating = Annotating(self)
+        self.transfers = Transfers(self)
         self.timing = Timing(self)
         self.choosing = Choosing(self)
 
@@ -114,9 +119,23 @@ class Session:
         if question is not None and is_confirmed:
             await question.on_confirm()
 
+    def back(self) -> None:
+        """Close the screen on top, having asked where something would be lost."""
+        if not self.scanning.holds_back():
+            self.navigation.back()
+
     def close(self) -> None:
         """Let go of what the session holds; the engine stays, others may use it."""
+        with suppress(HistoryError):  # nobody is there any more to be told
+            self.annotating.save_typed_now()
         self.history.close()
+
+    def _open_history(self) -> History:
+        try:
+            return History(self.history_path)
+        except HistoryError as error:
+            self.state.trouble = trouble_of(error)
+            return History(None)
 
     def _texts_for(self, preferences: Preferences) -> Texts:
         language = preferences.language or language_of(self._locale)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import flet as ft
 
+from lesionlens.app.browsing import Browse, Opened, Trouble
 from lesionlens.app.preferences import Preferences
+from lesionlens.app.theme import RAIL_PX
 
 if TYPE_CHECKING:
     from lesionlens.app.engine import Answer, Photo
-    from lesionlens.app.keeping import Browse
     from lesionlens.app.timing import Trial
     from lesionlens.imaging import Box
     from lesionlens.records import Quality
@@ -38,8 +39,8 @@ class Draft:
     """A photo that was taken or chosen and is not judged yet."""
 
     photo: Photo
-    box: Box  # the square that will be judged, as shares of the upright photo
-    quality: Quality | None = None  # of that square; None while it is looked at
+    box: Box  # the part that will be judged, as shares of the upright photo
+    quality: Quality | None = None  # of that part; None while it is looked at
     origin: str = "gallery"  # camera, gallery, drop, paste
 
 
@@ -53,6 +54,7 @@ class Result:
     overlay_opacity: float = 0.0  # 0..1, as the slider stands
     scan_id: int | None = None  # in the history; None: not kept
     save_error: str | None = None  # why it could not be kept
+    is_finishing: bool = True  # the map is drawn, and the scan kept if scans are
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ class AppState:
     draft: Draft | None = None
     result: Result | None = None
     browse: Browse | None = None  # the history as filtered; None until it is opened
+    opened: Opened = field(default_factory=Opened)  # scans and lesions that are looked at
+    trouble: Trouble | None = None  # the history cannot be used; asked about before all else
     trial: Trial | None = None  # the performance run; None until one was started
 
     @property
@@ -111,5 +115,10 @@ class AppState:
 
     @property
     def is_wide(self) -> bool:
-        """Whether there is room for a rail beside the content (Material's medium, 840 px)."""
+        """Whether there is room for two columns (Material's expanded, 840 px)."""
         return self.width_px >= 840
+
+    @property
+    def rail_px(self) -> float:
+        """Width of the rail with the four main places; 0: there is a bar at the bottom instead."""
+        return RAIL_PX * max(1.0, self.preferences.text_scale) if self.width_px >= 600 else 0.0
