@@ -225,9 +225,18 @@ def test_the_list_leads_to_every_page_and_back() -> None:
         session.navigation.go("/learn")
         tap(session, WORDS["en"][f"{topic.name}.title"])
         assert session.state.route == f"/learn/{topic.name}"
-        assert screen_of(session).title == WORDS["en"][f"{topic.name}.title"]
+        assert WORDS["en"][f"{topic.name}.title"] in texts_of(screen_of(session)).split("\n")
         session.navigation.back()
         assert session.state.route == "/learn"
+
+
+def test_large_text_stands_below_the_picture_on_a_small_phone() -> None:
+    session = make_session(engine=object(), size_px=(360, 740))
+    for scale, container in ((1.0, ft.Row), (2.0, ft.Column)):
+        session.set_preferences(text_scale=scale)
+        session.navigation.go("/learn")
+        entry = find(screen_of(session), WORDS["en"]["bcc.title"])
+        assert isinstance(entry.content, container)
 
 
 def test_a_source_opens_in_the_browser_and_says_so_before() -> None:
@@ -245,7 +254,7 @@ def test_a_source_opens_in_the_browser_and_says_so_before() -> None:
 def test_an_address_that_names_no_page_shows_the_list() -> None:
     session = make_session(engine=object())
     session.navigation.go("/learn/nothing_of_the_kind")
-    assert screen_of(session).title == WORDS["en"]["title"]
+    assert WORDS["en"]["intro"] in texts_of(screen_of(session))
     assert find_topic("nothing_of_the_kind") is None
 
 

@@ -20,8 +20,12 @@ def topic_screen(session: Session, name: str) -> Screen:
         return learn_screen(session)
     texts = session.texts
     return Screen(
-        title=texts(f"learn.{topic.name}.title"),
+        title=texts("learn.title"),  # the page's own would not fit in large text
         body=[
+            ft.Semantics(
+                content=words(texts(f"learn.{topic.name}.title"), Style.HEADLINE_SMALL),
+                heading_level=1,
+            ),
             words(texts(f"learn.{topic.name}.summary"), Style.TITLE_SMALL),
             *(_section(texts, topic, section) for section in topic.sections),
             _sources(session, topic),
@@ -48,9 +52,7 @@ def _block(block: Block) -> ft.Control:
     text = words(block.text, Style.BODY_LARGE, expand=block.is_item)
     if not block.is_item:
         return text
-    dot = ft.Container(
-        width=6, height=6, bgcolor=ft.Colors.PRIMARY, border_radius=3, margin=ft.Margin(6, 10, 0, 0)
-    )
+    dot = words("•", Style.BODY_LARGE, ft.Colors.PRIMARY)  # a letter, which grows with the text
     return ft.Row([dot, text], spacing=12, vertical_alignment=ft.CrossAxisAlignment.START)
 
 
