@@ -60,10 +60,10 @@ def test_the_browsers_back_closes_what_is_above() -> None:
     assert browser.addresses == []  # the browser knows where it went
 
 
-def test_an_address_that_was_typed_opens_over_the_first_place() -> None:
+def test_an_address_that_was_typed_opens_over_the_place_it_belongs_to() -> None:
     browser = Browser()
     browser.navigation.arrived("/history/scans/12")
-    assert browser.state.stack == ("/scan", "/history/scans/12")
+    assert browser.state.stack == ("/history", "/history/scans/12")
     browser.navigation.arrived("/learn")
     assert browser.state.stack == ("/learn",)
 

@@ -13,7 +13,7 @@ from lesionlens.app.device import FletDevice, data_folder
 from lesionlens.app.engine import Engine
 from lesionlens.app.routes import is_route
 from lesionlens.app.session import Session
-from lesionlens.app.shell import make_question, make_views
+from lesionlens.app.shell import make_question, make_views, title_of
 from lesionlens.app.state import AppState
 from lesionlens.app.theme import make_theme
 
@@ -68,7 +68,7 @@ def make_main(
 
         def dress() -> None:
             preferences = state.preferences
-            page.title = session.texts("common.app_name")
+            page.title = title_of(session)
             page.theme = make_theme(preferences.text_scale)
             page.dark_theme = make_theme(preferences.text_scale, is_dark=True)
             page.theme_mode = _MODES[preferences.theme]
@@ -79,6 +79,8 @@ def make_main(
             if field == "preferences":
                 dress()
                 page.update()
+            elif field == "stack":
+                page.title = title_of(session)
 
         def resize(_event: Any) -> None:
             state.width_px = float(page.width or state.width_px)
@@ -89,6 +91,10 @@ def make_main(
 
         async def on_pop(_event: ft.ViewPopEvent) -> None:
             session.navigation.back()
+
+        async def on_key(event: ft.KeyboardEvent) -> None:
+            if event.key == "Escape":
+                await session.escape()
 
         def on_brightness(_event: Any) -> None:
             dress()
@@ -102,6 +108,7 @@ def make_main(
 
         page.on_resize = resize
         page.on_route_change = on_route
+        page.on_keyboard_event = on_key
         page.on_view_pop = on_pop
         page.on_platform_brightness_change = on_brightness
         page.on_app_lifecycle_state_change = on_lifecycle

@@ -59,7 +59,7 @@ class Navigation:
         if route in stack:
             self._state.stack = stack[: stack.index(route) + 1]
         elif self._is_route(route):
-            self._state.stack = (route,) if route in TABS else (TABS[0], route)
+            self._state.stack = (route,) if route in TABS else (_place_of(route), route)
         else:
             self._set((TABS[0],))
 
@@ -67,3 +67,8 @@ class Navigation:
         self._state.message = None
         self._state.stack = stack
         self._tell(stack[-1])
+
+
+def _place_of(route: str) -> str:
+    """Return the main place that a screen belongs to: the first, unless its route says another."""
+    return next((tab for tab in TABS if route.startswith(f"{tab}/")), TABS[0])

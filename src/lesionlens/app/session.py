@@ -124,6 +124,15 @@ class Session:
         if not self.scanning.holds_back():
             self.navigation.back()
 
+    async def escape(self) -> None:
+        """Do what the key says: take back a question, a line at the bottom, the screen on top."""
+        if self.state.question is not None:
+            await self.answer(False)
+        elif self.state.message is not None:
+            self.state.message = None
+        elif len(self.state.stack) > 1:
+            self.back()
+
     def close(self) -> None:
         """Let go of what the session holds; the engine stays, others may use it."""
         with suppress(HistoryError):  # nobody is there any more to be told

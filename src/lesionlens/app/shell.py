@@ -12,9 +12,10 @@ from lesionlens.app.navigation import TABS
 from lesionlens.app.routes import make_screen
 from lesionlens.app.screen import Screen
 from lesionlens.app.screens.consent import consent_screen
+from lesionlens.app.screens.recovery import recovery_screen
 from lesionlens.app.session import Session
 from lesionlens.app.state import Message, Question
-from lesionlens.app.theme import GAP, HALF_GAP, RADIUS
+from lesionlens.app.theme import GAP, HALF_GAP, RADIUS, bar_title
 
 #: Icon of each of ``TABS``, as it is and where one is.
 _ICONS: dict[str, tuple[ft.IconData, ft.IconData]] = {
@@ -28,10 +29,13 @@ _ICONS: dict[str, tuple[ft.IconData, ft.IconData]] = {
 def make_views(session: Session) -> list[ft.View]:
     """Return a view for each route of the stack, the top one last.
 
-    Before the first consent there is that screen and nothing behind it.
+    Before the first consent there is that screen and nothing behind it; the same holds for a
+    history that cannot be used.
     """
     if not session.state.preferences.has_consented:
         return [_view(session, "/consent", consent_screen(session), is_bottom=True, is_top=True)]
+    if session.state.trouble is not None:
+        return [_view(session, "/recovery", recovery_screen(session), is_bottom=True, is_top=True)]
     stack = session.state.stack
     return [
         _view(
@@ -43,6 +47,14 @@ def make_views(session: Session) -> list[ft.View]:
         )
         for position, route in enumerate(stack)
     ]
+
+
+def title_of(session: Session) -> str:
+    """Return what the window, or the browser's tab, is called: the screen on top, and the app."""
+    name = session.texts("common.app_name")
+    if not session.state.preferences.has_consented or session.state.trouble is not None:
+        return name
+    return f"{make_screen(session.state.route, session).title} - {name}"
 
 
 def make_question(session: Session) -> ft.AlertDialog | None:
@@ -88,7 +100,8 @@ def _view(
     if not screen.scrolls:
         column.controls = [ft.Container(ft.Column(screen.body, spacing=GAP, expand=True),
                                         padding=GAP, expand=True)]  # fmt: skip
-    parts: list[ft.Control] = [_centred(column, screen.width_px, state.width_px, fills=True)]
+    room_px = state.width_px - (state.rail_px if screen.has_navigation else 0)
+    parts: list[ft.Control] = [_centred(column, screen.width_px, room_px, fills=True)]
     if state.busy is not None and is_top:
         parts.append(_busy(state.busy))
     if state.message is not None and is_top:
@@ -97,14 +110,14 @@ def _view(
         bottom = ft.Container(
             screen.bottom, padding=ft.Padding.symmetric(horizontal=GAP, vertical=HALF_GAP)
         )
-        parts.append(_centred(bottom, screen.width_px, state.width_px, fills=False))
+        parts.append(_centred(bottom, screen.width_px, room_px, fills=False))
     content: ft.Control = ft.Column(
         parts, spacing=0, expand=True, horizontal_alignment=ft.CrossAxisAlignment.STRETCH
     )
     navigation = None
-    if screen.has_navigation and state.is_wide:
+    if screen.has_navigation and state.rail_px:
         content = ft.Row(
-            [_rail(session, state.stack[0]), ft.VerticalDivider(width=1), content],
+            [_rail(session, state.stack[0]), content],
             expand=True,
             spacing=0,
             vertical_alignment=ft.CrossAxisAlignment.STRETCH,
@@ -113,18 +126,25 @@ def _view(
         navigation = _bar(session, state.stack[0])
 
     async def back(_event: ft.Event) -> None:
-        session.navigation.back()
+        session.back()
 
     leading = None
     if screen.can_go_back and not is_bottom:
         leading = icon_button(ft.Icons.ARROW_BACK, session.texts("common.back"), on_click=back)
     return ft.View(
+        key=route,  # another screen is another view: it does not start scrolled as the last was
         route=route,
         controls=[ft.SafeArea(content, expand=True)],
         appbar=ft.AppBar(
             leading=leading,
             automatically_imply_leading=False,
-            title=words(screen.title, ft.TextThemeStyle.TITLE_LARGE),
+            title=ft.Text(
+                screen.title,
+                style=bar_title(state.preferences.text_scale),
+                color=ft.Colors.ON_SURFACE,
+                max_lines=2,
+                overflow=ft.TextOverflow.ELLIPSIS,
+            ),
             actions=screen.actions,
             center_title=False,
         ),
@@ -134,16 +154,16 @@ def _view(
     )
 
 
-def _centred(content: ft.Control, width_px: float, page_px: float, *, fills: bool) -> ft.Control:
+def _centred(content: ft.Control, width_px: float, room_px: float, *, fills: bool) -> ft.Control:
     """Return content no wider than asked for, in the middle of what there is."""
-    margin = max(0.0, (page_px - width_px) / 2 - (48 if page_px >= 840 else 0))
+    margin = max(0.0, (room_px - width_px) / 2)
     return ft.Container(content, padding=ft.Padding.symmetric(horizontal=margin), expand=fills)
 
 
-def _busy(words: str) -> ft.Control:
+def _busy(text: str) -> ft.Control:
     return ft.Semantics(
         content=ft.Container(
-            ft.Column([ft.ProgressBar(), ft.Text(words)], spacing=HALF_GAP), padding=GAP
+            ft.Column([ft.ProgressBar(), words(text)], spacing=HALF_GAP), padding=GAP
         ),
         live_region=True,
         container=True,
@@ -168,9 +188,7 @@ def _message(session: Session, message: Message) -> ft.Control:
             ft.TextButton(message.action_text, on_click=act, style=ft.ButtonStyle(color=ink))
         )
     row.append(
-        icon_button(
-            ft.Icons.CLOSE, session.texts("common.close"), icon_color=ink, on_click=dismiss
-        )
+        icon_button(ft.Icons.CLOSE, session.texts("common.close"), icon_color=ink, on_click=dismiss)
     )
     return ft.Semantics(
         content=ft.Container(
@@ -212,6 +230,7 @@ def _rail(session: Session, current: str) -> ft.NavigationRail:
         selected_index=TABS.index(current) if current in TABS else 0,
         on_change=_go_to_tab(session),
         label_type=ft.NavigationRailLabelType.ALL,
+        scrollable=True,  # a phone on its side is low
         destinations=[
             ft.NavigationRailDestination(
                 icon=_ICONS[tab][0],

@@ -60,6 +60,8 @@ ROLES: dict[str, tuple[str, str]] = {
 GAP, HALF_GAP, WIDE_GAP = 16, 8, 24
 #: Corners of cards and of buttons.
 RADIUS, BUTTON_RADIUS = 16, 14
+#: Width of the rail with the main places.
+RAIL_PX = 88
 #: Nothing to tap is smaller than this (Material, WCAG 2.5.5).
 TOUCH_PX = 48
 
@@ -127,6 +129,19 @@ _SIZES: dict[str, tuple[float, ft.FontWeight, float]] = {
 }
 
 
+#: Bars do not grow as pages do, which leave more room: a title twice as large would be cut off.
+_BAR_SCALE = 1.4
+#: The largest that four words beside each other may be on the narrowest phone; each is also what
+#: the screen behind it has as its title.
+_TAB_PX = 14.5
+
+
+def bar_title(text_scale: float) -> ft.TextStyle:
+    """Return the style of a title in the bar on top."""
+    size, weight, height = _SIZES["title_large"]
+    return ft.TextStyle(size=size * min(text_scale, _BAR_SCALE), weight=weight, height=height)
+
+
 def role(name: str, *, is_dark: bool) -> str:
     """Return the colour of a Material role as ``#RRGGBB``, e.g. of ``on_surface``."""
     return ROLES[name][is_dark]
@@ -160,8 +175,8 @@ def make_theme(text_scale: float = 1.0, *, is_dark: bool = False) -> ft.Theme:
             bgcolor=ground,
             elevation=0,
             elevation_on_scroll=0,
-            title_text_style=styles["title_large"].copy(color=ink),
-            toolbar_height=max(56.0, 44 * text_scale),
+            title_text_style=bar_title(text_scale).copy(color=ink),
+            toolbar_height=max(56.0, 62 * min(text_scale, _BAR_SCALE)),
         ),
         filled_button_theme=ft.FilledButtonTheme(style=button),
         outlined_button_theme=ft.OutlinedButtonTheme(style=button),
@@ -185,13 +200,17 @@ def make_theme(text_scale: float = 1.0, *, is_dark: bool = False) -> ft.Theme:
         navigation_bar_theme=ft.NavigationBarTheme(
             bgcolor=role("surface_container", is_dark=is_dark),
             elevation=0,
-            label_text_style=styles["label_medium"].copy(color=ink),
-            height=56 + 24 * max(1.0, text_scale),
+            label_text_style=ft.TextStyle(
+                size=min(_SIZES["label_medium"][0] * text_scale, _TAB_PX),
+                weight=ft.FontWeight.W_600,
+                color=ink,
+            ),
+            height=80,
         ),
         navigation_rail_theme=ft.NavigationRailTheme(
             bgcolor=ground,
             selected_label_text_style=styles["label_medium"].copy(color=ink),
             unselected_label_text_style=styles["label_medium"].copy(color=pale),
-            min_width=88 * max(1.0, text_scale * 0.8),
+            min_width=RAIL_PX * max(1.0, text_scale),
         ),
     )
