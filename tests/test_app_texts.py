@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lesionlens
@@ -84,6 +84,7 @@ def test_plurals_are_those_of_cldr(language: str) -> None:
 
 
 @EVERY_LANGUAGE
+@settings(deadline=None)  # Babel reads its locale with the first one
 @given(
     value=st.decimals(-(10**9), 10**9, places=4, allow_nan=False).map(float),
     digits=st.integers(0, 3),
@@ -98,6 +99,7 @@ def test_numbers_are_written_as_cldr_has_it(language: str, value: float, digits:
 
 
 @EVERY_LANGUAGE
+@settings(deadline=None)  # Babel reads its locale with the first one
 @given(share=st.integers(100, 9900).map(lambda n: n / 10_000))
 def test_percentages_are_written_as_cldr_has_it(language: str, share: float) -> None:
     expected = of_cldr(numbers.format_percent(Decimal(str(share)), locale=CLDR[language]))
@@ -105,6 +107,7 @@ def test_percentages_are_written_as_cldr_has_it(language: str, share: float) -> 
 
 
 @EVERY_LANGUAGE
+@settings(deadline=None)  # Babel reads its locale with the first one
 @given(moment=st.datetimes(datetime(1990, 1, 1), datetime(2080, 1, 1)))
 def test_dates_and_times_are_written_as_cldr_has_it(language: str, moment: datetime) -> None:
     texts, locale = Texts(language), CLDR[language]
