@@ -81,6 +81,8 @@ def make_main(
                 page.update()
             elif field == "stack":
                 page.title = title_of(session)
+                page.run_task(session.scanning.settle)
+                page.run_task(session.keeping.refresh)
 
         def resize(_event: Any) -> None:
             state.width_px = float(page.width or state.width_px)
@@ -90,11 +92,13 @@ def make_main(
             session.navigation.arrived(event.route)
 
         async def on_pop(_event: ft.ViewPopEvent) -> None:
-            session.navigation.back()
+            session.back()
 
         async def on_key(event: ft.KeyboardEvent) -> None:
             if event.key == "Escape":
                 await session.escape()
+            else:
+                await session.scanning.key(event.key, is_command=event.ctrl or event.meta)
 
         def on_brightness(_event: Any) -> None:
             dress()
@@ -102,14 +106,15 @@ def make_main(
 
         async def on_lifecycle(event: ft.AppLifecycleStateChangeEvent) -> None:
             await session.scanning.lifecycle(event.state.value)
+            await session.annotating.leave_field()
 
         def on_close(_event: Any) -> None:
             session.close()
 
         page.on_resize = resize
         page.on_route_change = on_route
-        page.on_keyboard_event = on_key
         page.on_view_pop = on_pop
+        page.on_keyboard_event = on_key
         page.on_platform_brightness_change = on_brightness
         page.on_app_lifecycle_state_change = on_lifecycle
         page.on_close = on_close

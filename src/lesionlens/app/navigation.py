@@ -39,6 +39,16 @@ class Navigation:
         """Open a screen instead of the one on top, which cannot be gone back to."""
         self._set((*self._state.stack[:-1], route))
 
+    def start(self, route: str) -> None:
+        """Open a screen above the first place and close all else, in one step.
+
+        Two steps would tell the browser of two routes, and its answer to the first would undo the
+        second.
+        """
+        if not self._is_route(route):
+            raise ValueError(f"{route}: there is no such screen")
+        self._set((TABS[0], route))
+
     def back(self) -> None:
         """Close the screen on top; on a main place other than the first, go to the first."""
         stack = self._state.stack

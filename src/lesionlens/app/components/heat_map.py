@@ -9,9 +9,10 @@ from typing import Any
 import flet as ft
 from PIL import Image
 
-from lesionlens.app.components.blocks import card, faint, heading
+from lesionlens.app.components.blocks import card, faint, heading, slider
 from lesionlens.app.texts import Texts
 from lesionlens.app.theme import GAP, HALF_GAP, RADIUS
+from lesionlens.labels import Label
 
 #: A tall photo is shown no taller than this share of its width, the rest of it smaller.
 _LEAST_ASPECT = 0.8
@@ -23,6 +24,7 @@ def heat_map_card(
     opacity: float,
     texts: Texts,
     *,
+    label: Label,
     on_change: Callable[[Any], Any],
     is_drawing: bool = False,
 ) -> ft.Control:
@@ -33,6 +35,7 @@ def heat_map_card(
         overlay: JPEG of the picture under the heat map; None: there is none (yet).
         opacity: 0..1, of the overlay.
         texts: the words.
+        label: what the map explains: the likeliest of the three, whatever the verdict.
         on_change: handler of the slider; ``event.control.value`` is the new opacity.
         is_drawing: whether the overlay is on its way.
     """
@@ -43,17 +46,20 @@ def heat_map_card(
             ft.Row(
                 [
                     ft.Icon(ft.Icons.IMAGE_OUTLINED, color=ft.Colors.ON_SURFACE_VARIANT),
-                    ft.Semantics(
-                        content=ft.Slider(value=opacity, min=0, max=1, on_change=on_change),
-                        label=texts("result.heat_map_strength"),
-                        expand=True,
+                    slider(
+                        texts("result.heat_map_strength"),
+                        value=opacity,
+                        min=0,
+                        max=1,
+                        on_change=on_change,
                     ),
-                    ft.Icon(ft.Icons.GRADIENT, color=ft.Colors.ON_SURFACE_VARIANT),
+                    ft.Icon(ft.Icons.LAYERS_OUTLINED, color=ft.Colors.ON_SURFACE_VARIANT),
                 ],
-                spacing=HALF_GAP,
+                spacing=0,
             )
         )
-        parts.append(faint(texts("result.heat_map_means")))
+        explained = texts(f"label.{label}.inside")
+        parts.append(faint(texts("result.heat_map_means", label=explained)))
     elif is_drawing:
         parts.append(
             ft.Row(
