@@ -87,6 +87,7 @@ class Row:
     read_ms: float  # to get and hash the bytes
     decode_ms: float
     model_ms: float  # views and network
+    judge_ms: float  # quality of the photo, verdict
     elapsed_ms: float  # all of it
     model_sha256: str  # of model.tflite
     extra: dict[str, str] = field(default_factory=dict)  # of the item
@@ -107,9 +108,16 @@ Record = Row | Failure
 #: Columns of ``errors.csv``.
 ERROR_COLUMNS: tuple[str, ...] = ("uri", "reason", "error")
 #: Columns that say how a run went, not what was found: they differ from run to run.
-TIMING_COLUMNS: tuple[str, ...] = ("read_ms", "decode_ms", "model_ms", "elapsed_ms", "chunk")
+TIMING_COLUMNS: tuple[str, ...] = (
+    "read_ms",
+    "decode_ms",
+    "model_ms",
+    "judge_ms",
+    "elapsed_ms",
+    "chunk",
+)
 
-_FLOATS = ("probability_", "scope", "risk", "read_ms", "decode_ms", "model_ms", "elapsed_ms")
+_FLOATS = ("probability_", "scope", "risk", *TIMING_COLUMNS[:-1])
 _WHOLES = ("width_px", "height_px", "views")
 
 

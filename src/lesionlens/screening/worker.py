@@ -69,6 +69,7 @@ def judge_item(item: Item, classifier: Classifier, *, read: Reader = read_item) 
         read_ms=read_ms,
         decode_ms=decode_ms,
         model_ms=stages["views"] + stages["model"],
+        judge_ms=stages["judge"],
         elapsed_ms=(perf_counter() - began) * 1e3,
         model_sha256=classifier.spec.sha256,
         extra=item.extra,

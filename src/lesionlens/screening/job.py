@@ -1,0 +1,376 @@
+"""A run folder: what it is a run of, what is done already, and what is still to do.
+
+    OUT/job.json                  what makes rows what they are (``Settings``)
+    OUT/chunks/00000012.parquet   finished chunks, each written whole or not at all
+    OUT/.lock                     held while an engine or one of its workers writes here
+
+A chunk is the unit of loss: what is in one is done for good, what is in none is to be done.
+Items are told apart by name, and whoever goes on with a run enumerates the source anew and
+leaves out what it knows: files that came or went since do no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lesionlens import __version__
+from lesionlens.errors import DataError, LesionLensError
+from lesionlens.files import read_json, write_json
+from lesionlens.screening.items import SCHEMA_VERSION, Item, key_of
+from lesionlens.screening.progress import Pause
+
+if TYPE_CHECKING:
+    from lesionlens.bundle import Bundle
+
+#: The version of ``job.json``.
+FORMAT = 1
+JOB_FILE = "job.json"
+CHUNKS = "chunks"
+#: What a run leaves besides chunks; ``--restart`` removes these and nothing else.
+OUTPUTS: tuple[str, ...] = ("results.parquet", "errors.csv", "summary.json", "review.html")
+#: How long to wait for the workers of a run that was killed.
+_LOCK_PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes rows what they are; of another value in any of these, another run."""
+
+    sources: tuple[str, ...]  # absolute paths and URLs
+    model_sha256: str  # of model.tflite
+    spec_sha256: str  # of what model.json says: temperatures, thresholds
+    policy: str
+    views: int
+    gate: bool
+    keep: tuple[str, ...] = ()  # columns of a source's table that are carried along
+    shard: str = ""  # "2/8": the second of eight parts; empty: the whole
+    schema: int = SCHEMA_VERSION
+    lesionlens: str = __version__  # which pixel path
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as ``job.json`` has them."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+
+def make_settings(
+    bundle: Bundle,
+    sources: Iterable[str],
+    *,
+    policy: str,
+    views: int | None = None,
+    gate: bool = True,
+    keep: Iterable[str] = (),
+    shard: Shard | None = None,
+) -> Settings:
+    """Return the settings of a run.
+
+    Args:
+        bundle: the model.
+        sources: as typed; paths are made absolute.
+        policy: one of ``verdicts.POLICIES``.
+        views: views averaged per image; None takes the bundle's own number.
+        gate: whether poor photos are told so instead of being judged.
+        keep: columns of a source's table that are carried along.
+        shard: which part of the sources.
+
+    Raises:
+        LesionLensError: the bundle has no such policy, or ``views`` is out of range.
+    """
+    import hashlib
+    import json
+
+    from lesionlens.views import check_views
+
+    bundle.spec.policy(policy)
+    spec = json.dumps(bundle.spec.as_json(), sort_keys=True).encode()
+    return Settings(
+        sources=tuple(s if "://" in s or s == "-" else os.path.abspath(s) for s in sources),
+        model_sha256=bundle.spec.sha256,
+        spec_sha256=hashlib.sha256(spec).hexdigest(),
+        policy=policy,
+        views=check_views(bundle.spec.views if views is None else views),
+        gate=gate,
+        keep=tuple(keep),
+        shard=str(shard) if shard else "",
+    )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts that together are the whole, told by name: the same on any machine."""
+
+    index: int  # from 1
+    n: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Return the shard that ``text`` means, such as ``2/8``.
+
+        Raises:
+            LesionLensError: it means none.
+        """
+        index, _, n = text.partition("/")
+        if not (index.isdecimal() and n.isdecimal() and 1 <= int(index) <= int(n)):
+            raise LesionLensError(
+                f"shard {text!r}: is not a part; write 2/8 for the second of eight, 1/8 to 8/8"
+            )
+        return cls(int(index), int(n))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.n}"
+
+    @property
+    def folder(self) -> str:
+        """Name of the run folder of this part inside OUT."""
+        return f"shard-{self.index}-of-{self.n}"
+
+    def has(self, key: int) -> bool:
+        """Whether the item of this key belongs to the part."""
+        return key % self.n == self.index - 1
+
+
+class Keys:
+    """A set of 64-bit keys that takes 8 bytes each: 80 MB for ten million items."""
+
+    def __init__(self, keys: np.ndarray | None = None) -> None:
+        self._sorted = np.unique(np.empty(0, np.uint64) if keys is None else keys)
+        self._recent: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._sorted) + len(self._recent)
+
+    def __contains__(self, key: int) -> bool:
+        if key in self._recent:
+            return True
+        place = int(np.searchsorted(self._sorted, np.uint64(key)))
+        return place < len(self._sorted) and int(self._sorted[place]) == key
+
+    def add(self, key: int) -> bool:
+        """Add a key; return whether it is new."""
+        if key in self:
+            return False
+        self._recent.add(key)
+        if len(self._recent) > max(16_384, len(self._sorted) // 16):
+            recent = np.fromiter(self._recent, np.uint64, len(self._recent))
+            self._sorted = np.union1d(self._sorted, recent)
+            self._recent.clear()
+        return True
+
+
+class Job:
+    """An open run folder; a context manager that keeps others out of it.
+
+    Args:
+        directory: the run folder; made if need be.
+        settings: what is to be run.
+        restart: whether to throw away what an earlier run left there.
+        wait: called with a sentence when another process still holds the folder.
+
+    Raises:
+        DataError: the folder is a run of something else, or no run and not empty.
+        LesionLensError: another process works in it, or it cannot be written.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        settings: Settings,
+        *,
+        restart: bool = False,
+        wait: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        self.directory = Path(directory)
+        self.settings = settings
+        self.chunks = self.directory / CHUNKS
+        self.n_damaged = 0  # chunks that could not be read; what was in them is judged again
+        self.n_twice = 0  # items of a name that came before in this run
+        self._open(restart, wait)
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.lock.release()
+
+    @property
+    def n_done(self) -> int:
+        """Items that earlier runs have done."""
+        return len(self._done)
+
+    def chunk_path(self, number: int) -> Path:
+        """Return where chunk ``number`` is written."""
+        return self.chunks / f"{number:08}.parquet"
+
+    def new_chunk(self) -> int:
+        """Return the number of the next chunk; each once."""
+        self._n_chunks += 1
+        return self._n_chunks - 1
+
+    def pending(self, items: Iterable[Item | Pause]) -> Iterator[Item | Pause]:
+        """Yield the items of this shard that are neither done nor handed out yet, and pauses."""
+        shard = Shard.parse(self.settings.shard) if self.settings.shard else None
+        is_first_look = True
+        for item in items:
+            if isinstance(item, Pause):
+                is_first_look = False
+                yield item
+                continue
+            key = key_of(item.name)
+            if (shard and not shard.has(key)) or key in self._done:
+                continue
+            if self._handed.add(key):
+                yield item
+            elif is_first_look:  # two items of one name; later looks find the same ones again
+                self.n_twice += 1
+
+    def _open(self, restart: bool, wait: Callable[[str], None]) -> None:
+        file = self.directory / JOB_FILE
+        if self.directory.is_dir() and not file.exists() and any(self.directory.iterdir()):
+            left = [p.name for p in self.directory.iterdir() if p.name not in (".lock", CHUNKS)]
+            left = [name for name in left if not name.startswith((".job.json.", "shard-"))]
+            if left:
+                raise DataError(
+                    f"{self.directory}: is no run folder, and {sorted(left)[0]} is in it; give "
+                    "--output a new or an empty folder"
+                )
+        try:
+            self.chunks.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LesionLensError(
+                f"{self.directory}: cannot be written ({error.strerror or error})"
+            ) from error
+        self.lock = Lock(self.directory / ".lock", wait)
+        try:
+            if restart:
+                self._clear()
+            if file.exists():
+                self._check(read_json(file))
+            else:
+                self._create(file)
+            for part in (*self.directory.glob(".*.part"), *self.chunks.glob(".*.part")):
+                part.unlink()  # of a run that was killed while it wrote
+            self._done = Keys(self._read_keys())
+            self._handed = Keys()
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.chunks)
+        self.chunks.mkdir()
+        for name in (*OUTPUTS, JOB_FILE):
+            (self.directory / name).unlink(missing_ok=True)
+
+    def _create(self, file: Path) -> None:
+        if any(self.chunks.glob("*.parquet")):
+            raise DataError(
+                f"{self.directory}: has chunks but no {JOB_FILE} that says what they are of; "
+                "--restart throws them away, or give --output another folder"
+            )
+        self.content = {
+            "format": FORMAT,
+            "id": secrets.token_hex(8),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "settings": self.settings.as_json(),
+        }
+        write_json(file, self.content)
+
+    def _check(self, content: Any) -> None:
+        found = content.get("settings") if isinstance(content, dict) else None
+        if not isinstance(found, dict) or content.get("format") != FORMAT:
+            raise DataError(
+                f"{self.directory / JOB_FILE}: is not a run that this lesionlens can go on with; "
+                "--restart begins anew, or give --output another folder"
+            )
+        wanted = self.settings.as_json()
+        changed = [f.name for f in fields(Settings) if found.get(f.name) != wanted[f.name]]
+        if changed:
+            told = "; ".join(
+                f"{name} was {_shown(found.get(name))}, now {_shown(wanted[name])}"
+                for name in changed
+            )
+            raise DataError(
+                f"{self.directory}: was begun with other settings, and their rows are not mixed: "
+                f"{told}. Give the same again to go on, --restart to throw away what is there and "
+                "begin anew, or --output another folder"
+            )
+        self.content = content
+
+    def _read_keys(self) -> np.ndarray:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._n_chunks = 0
+        keys = []
+        for path in chunk_files(self.chunks):
+            self._n_chunks = max(self._n_chunks, int(path.stem) + 1)
+            try:
+                names = pq.ParquetFile(path).read(columns=["uri"]).column("uri").to_pylist()
+            except (OSError, pa.ArrowException):
+                path.unlink()
+                self.n_damaged += 1
+                continue
+            keys.append(np.fromiter(map(key_of, names), np.uint64, len(names)))
+        return np.concatenate(keys) if keys else np.empty(0, np.uint64)
+
+
+def chunk_files(directory: Path) -> list[Path]:
+    """Return the finished chunks of a run, in order."""
+    return sorted(path for path in directory.glob("*.parquet") if path.stem.isdecimal())
+
+
+class Lock:
+    """Keeps a folder for this process and its children, until the last of them has ended.
+
+    A lock of the file's open description: workers inherit it by descriptor, so that the next run
+    waits for those of one that was killed, which may be writing their last chunk. Where the
+    system has none (Windows), nothing is kept.
+
+    Raises:
+        LesionLensError: somebody else has it and keeps it.
+    """
+
+    def __init__(self, path: Path, wait: Callable[[str], None]) -> None:
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            import fcntl
+        except ImportError:
+            return
+        until = time.monotonic() + _LOCK_PATIENCE_S
+        is_told = False
+        while True:
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    self.release()
+                    raise LesionLensError(
+                        f"{path.parent}: another run works in this folder; wait for it, stop it, "
+                        "or give --output another folder"
+                    ) from error
+                if not is_told:
+                    wait(f"{path.parent}: waiting for another run's workers to end")
+                    is_told = True
+                time.sleep(0.2)
+
+    def release(self) -> None:
+        """Give the lock up."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def _shown(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (text if len(text) <= 60 else f"{text[:12]}…") or "nothing"

@@ -1,0 +1,206 @@
+"""The other end of ``local.py``: a process that judges chunks and writes them.
+
+It reads pickled tasks from standard input and writes pickled messages to standard output, so
+that it needs nothing of the parent's: no fork of a process that has threads, no second import
+of its main module. It dies with the parent, and what kills it (a decoder that crashes, hangs
+or eats memory) kills nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import IO, TYPE_CHECKING, Any
+
+from lesionlens.errors import LesionLensError
+from lesionlens.screening.items import Failure, Item, Record
+from lesionlens.screening.progress import Tally
+
+if TYPE_CHECKING:
+    from lesionlens.bundle import Bundle
+    from lesionlens.screening.worker import Reader
+
+#: How often a worker says where it is.
+BEAT_S = 0.1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker is told first."""
+
+    bundle: Bundle  # whole, so that every worker has the one that the run was begun with
+    policy: str
+    views: int
+    gate: bool
+    keep: tuple[str, ...]
+    memory_bytes: int  # that it may take beyond what it has once it is loaded
+    reader: str = "lesionlens.screening.reading:read_item"  # module:name of what reads items
+
+
+@dataclass(frozen=True)
+class Task:
+    """A chunk to judge and write."""
+
+    number: int
+    items: tuple[Item, ...]
+    path: Path  # to write it to
+    is_careful: bool = False  # say what becomes of each item: one of them killed a process
+    known: dict[int, Record] = field(default_factory=dict)  # by index: judged before, or hopeless
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker is loaded."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The worker is about to judge the item of this index; -1: to write the chunk."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of an item, where that was asked for."""
+
+    index: int
+    record: Record
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """The chunk is on the disk."""
+
+    tally: Tally
+    seconds: float  # to judge and write it
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The worker cannot go on, and no other could: the disk is full, the model does not load."""
+
+    message: str
+
+
+def main() -> None:
+    """Judge what standard input says until it ends; the argument is the parent's process id."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    _die_with(int(sys.argv[1]))
+    tasks = os.fdopen(os.dup(0), "rb")
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is no message
+    with suppress(BrokenPipeError):
+        try:
+            _work(tasks, messages)
+        except LesionLensError as error:
+            _send(messages, Broken(str(error)))
+
+
+def _work(tasks: IO[bytes], messages: IO[bytes]) -> None:
+    began = perf_counter()
+    setup: Setup = pickle.load(tasks)
+    from importlib import import_module
+
+    from lesionlens.classifier import Classifier
+    from lesionlens.screening.worker import judge_item
+    from lesionlens.screening.writing import write_chunk
+
+    classifier = Classifier(
+        setup.bundle, views=setup.views, threads=1, policy=setup.policy, gate=setup.gate
+    )
+    module, _, name = setup.reader.partition(":")
+    read: Reader = getattr(import_module(module), name)
+    _limit_memory(setup.memory_bytes)
+    _send(messages, Ready(perf_counter() - began))
+    while True:
+        try:
+            task: Task = pickle.load(tasks)
+        except EOFError:
+            return
+        began = perf_counter()
+        records: list[Record] = []
+        last_beat = -BEAT_S
+        for index, item in enumerate(task.items):
+            record = task.known.get(index)
+            if record is None:
+                if task.is_careful or monotonic() - last_beat >= BEAT_S:
+                    last_beat = monotonic()
+                    _send(messages, Beat(index))
+                record = judge_item(item, classifier, read=read)
+                if task.is_careful:
+                    _send(messages, Judged(index, record))
+            records.append(record)
+        _send(messages, Beat(-1))
+        write_chunk(task.path, records, task.number, keep=setup.keep)
+        _send(messages, Wrote(Tally.of(records), perf_counter() - began))
+
+
+def _send(messages: IO[bytes], message: Any) -> None:
+    pickle.dump(message, messages)
+    messages.flush()
+
+
+def _die_with(parent: int) -> None:
+    """End at once when the parent does, where the system can do that; else with the next task."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, linux/prctl.h
+    if os.name == "posix" and os.getppid() != parent:  # it died meanwhile
+        sys.exit(1)
+
+
+def _limit_memory(more_bytes: int) -> None:
+    """Let this process take so much more address space; what asks for more is refused."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = pages * resource.getpagesize() + more_bytes
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    except (ImportError, OSError, ValueError):  # no such limit here: the system's own holds
+        return
+
+
+def timed_out(item: Item, seconds: float) -> Failure:
+    """Return the failure of an item that took longer than it may."""
+    return Failure(
+        item.name,
+        "timed_out",
+        f"{item.name}: was not read and judged within {seconds:g} s; its process was ended. Try "
+        "it alone, or give it longer (--timeout)",
+        item.extra,
+    )
+
+
+def crashed(item: Item, code: int) -> Failure:
+    """Return the failure of an item whose process ended with ``code`` (negative: a signal)."""
+    if code < 0:
+        how = f"killed by {signal.Signals(-code).name}" if -code in _SIGNALS else f"signal {-code}"
+        if -code == getattr(signal, "SIGKILL", 9):
+            how += ", as a system does that runs out of memory"
+    else:
+        how = f"ended with code {code}"
+    return Failure(
+        item.name,
+        "crashed",
+        f"{item.name}: the process that read it crashed, twice ({how}); the file is damaged or "
+        "not what it seems. Open and save it again with a program that can read it",
+        item.extra,
+    )
+
+
+_SIGNALS = {int(number) for number in signal.Signals}
