@@ -15,6 +15,7 @@ from lesionlens.app.routes import is_route
 from lesionlens.app.session import Session
 from lesionlens.app.shell import make_question, make_views, title_of
 from lesionlens.app.state import AppState
+from lesionlens.app.texts import language_of
 from lesionlens.app.theme import make_theme
 
 _MODES = {
@@ -61,89 +62,109 @@ def make_main(
             shared_engine(),
             FletDevice(page),
             folder=folder,
-            locale=language or _locale_of(page),
+            locale=language or language_of(*await _locales_of(page)),
             tell_route=tell_route,
         )
-        state = session.state
-
-        def dress() -> None:
-            preferences = state.preferences
-            page.title = title_of(session)
-            page.theme = make_theme(preferences.text_scale)
-            page.dark_theme = make_theme(preferences.text_scale, is_dark=True)
-            page.theme_mode = _MODES[preferences.theme]
-            is_system_dark = page.platform_brightness is ft.Brightness.DARK
-            state.is_dark = {"light": False, "dark": True}.get(preferences.theme, is_system_dark)
-
-        def follow(_sender: Any, field: str | None) -> None:
-            if field == "preferences":
-                dress()
-                page.update()
-            elif field == "stack":
-                page.title = title_of(session)
-                page.run_task(session.scanning.settle)
-                page.run_task(session.keeping.refresh)
-
-        def resize(_event: Any) -> None:
-            state.width_px = float(page.width or state.width_px)
-            state.height_px = float(page.height or state.height_px)
-
-        async def on_route(event: ft.RouteChangeEvent) -> None:
-            session.navigation.arrived(event.route)
-
-        async def on_pop(_event: ft.ViewPopEvent) -> None:
-            session.back()
-
-        async def on_key(event: ft.KeyboardEvent) -> None:
-            if event.key == "Escape":
-                await session.escape()
-            else:
-                await session.scanning.key(event.key, is_command=event.ctrl or event.meta)
-
-        def on_brightness(_event: Any) -> None:
-            dress()
-            page.update()
-
-        async def on_lifecycle(event: ft.AppLifecycleStateChangeEvent) -> None:
-            await session.scanning.lifecycle(event.state.value)
-            await session.annotating.leave_field()
-
-        def on_close(_event: Any) -> None:
-            session.close()
-
-        page.on_resize = resize
-        page.on_route_change = on_route
-        page.on_view_pop = on_pop
-        page.on_keyboard_event = on_key
-        page.on_platform_brightness_change = on_brightness
-        page.on_app_lifecycle_state_change = on_lifecycle
-        page.on_close = on_close
-        page.data = (
-            session,
-            follow,
-        )  # the state knows its listeners weakly: the page keeps this one
-        cast(Any, state).subscribe(follow)
+        wiring = _Wiring(page, session)
+        page.data = wiring  # which lives as long as the page
+        wiring.attach()
         await session.recall()
-        if is_route(page.route, state):  # a page that was reloaded, or a bookmark
+        if is_route(page.route, session.state):  # a page that was reloaded, or a bookmark
             session.navigation.arrived(page.route)
-        dress()
-        resize(None)
+        wiring.dress()
+        wiring.resize()
         if on_session is not None:
             on_session(page, session)
         await session.scanning.resume()
-        page.render_views(App, session, state)
-        await session.engine.warm_up(state.preferences.policy)
+        page.render_views(App, session, session.state)
+        await session.engine.warm_up(session.state.preferences.policy)
 
     return main
 
 
-def _locale_of(page: ft.Page) -> str:
-    """Return the device's first locale, e.g. ``pt_BR``; empty where it is not known."""
-    configuration = page.locale_configuration
-    current = configuration.current_locale if configuration else None
-    if current is None:
-        return os.environ.get("LANG", "").split(".")[0] if not page.web else ""
-    return "_".join(part for part in (current.language_code, current.country_code) if part)
+class _Wiring:
+    """What connects a page to its session: events in one direction, its dress in the other."""
+
+    def __init__(self, page: ft.Page, session: Session) -> None:
+        self.page = page
+        self.session = session
+        self.state = session.state
+        self._listener = self._follow_state  # the state knows its listeners weakly
+
+    def attach(self) -> None:
+        """Listen to the page and to the state."""
+        page = self.page
+        page.on_resize = self.resize
+        page.on_route_change = self._follow_browser
+        page.on_view_pop = self._go_back
+        page.on_keyboard_event = self._press
+        page.on_platform_brightness_change = self._dress_anew
+        page.on_app_lifecycle_state_change = self._follow_lifecycle
+        page.on_close = self._close
+        cast(Any, self.state).subscribe(self._listener)
+
+    def dress(self) -> None:
+        """Give the page its title, its theme and its text size."""
+        page, state = self.page, self.state
+        preferences = state.preferences
+        page.title = title_of(self.session)
+        page.theme = make_theme(preferences.text_scale)
+        page.dark_theme = make_theme(preferences.text_scale, is_dark=True)
+        page.theme_mode = _MODES[preferences.theme]
+        is_system_dark = page.platform_brightness is ft.Brightness.DARK
+        state.is_dark = {"light": False, "dark": True}.get(preferences.theme, is_system_dark)
+
+    def resize(self, _event: Any = None) -> None:
+        """Take the size that the page has."""
+        self.state.width_px = float(self.page.width or self.state.width_px)
+        self.state.height_px = float(self.page.height or self.state.height_px)
+
+    def _follow_state(self, _sender: Any, field: str | None) -> None:
+        if field == "preferences":
+            self._dress_anew()
+        elif field == "stack":
+            self.page.title = title_of(self.session)
+            self.page.run_task(self.session.scanning.settle)
+            self.page.run_task(self.session.keeping.refresh)
+
+    def _dress_anew(self, _event: Any = None) -> None:
+        self.dress()
+        self.page.update()
+
+    async def _follow_browser(self, event: ft.RouteChangeEvent) -> None:
+        self.session.navigation.arrived(event.route)
+
+    async def _go_back(self, _event: ft.ViewPopEvent) -> None:
+        self.session.back()
+
+    async def _press(self, event: ft.KeyboardEvent) -> None:
+        if event.key == "Escape":
+            await self.session.escape()
+        else:
+            await self.session.scanning.key(event.key, is_command=event.ctrl or event.meta)
+
+    async def _follow_lifecycle(self, event: ft.AppLifecycleStateChangeEvent) -> None:
+        await self.session.scanning.lifecycle(event.state.value)
+        await self.session.annotating.leave_field()
+
+    def _close(self, _event: Any) -> None:
+        self.session.close()
+
+
+async def _locales_of(page: ft.Page) -> list[str]:
+    """Return the device's locales, the most wanted first, e.g. ``pt_BR``; none if it is silent.
+
+    ``page.locale_configuration`` is what an app asks for, not what the device has.
+    """
+    try:
+        info = await page.get_device_info()
+    except (RuntimeError, TimeoutError, TypeError):  # what an unknown platform answers with
+        info = None
+    found = [
+        "_".join(part for part in (locale.language_code, locale.country_code) if part)
+        for locale in (info.locales if info else [])
+    ]
+    return found or [os.environ.get("LANG", "") if not page.web else ""]
 
 
 def run_embedded() -> None:
