@@ -56,6 +56,8 @@ ROLES: dict[str, tuple[str, str]] = {
     "surface_container_high": ("#E6E8E9", "#272B2B"),
     "surface_container_highest": ("#E1E3E3", "#323536"),
 }
+#: Over a photo and the live camera, whose colours are not known: light and dark at once.
+PHOTO_INK, PHOTO_GROUND = "#FFFFFF", "#000000"
 #: Distances in logical pixels.
 GAP, HALF_GAP, WIDE_GAP = 16, 8, 24
 #: Corners of cards and of buttons.

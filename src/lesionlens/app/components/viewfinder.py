@@ -11,7 +11,7 @@ from lesionlens.app.components.blocks import icon_button
 from lesionlens.app.handling import calling
 from lesionlens.app.session import Session
 from lesionlens.app.texts import Texts
-from lesionlens.app.theme import RADIUS, TOUCH_PX
+from lesionlens.app.theme import PHOTO_GROUND, PHOTO_INK, RADIUS, TOUCH_PX
 
 #: Of the guide, a share of the frame's shorter side: a spot that fills it fills half the frame.
 GUIDE_SHARE = 0.5
@@ -40,7 +40,7 @@ def framed_viewfinder(
             ],
             fit=ft.StackFit.EXPAND,
         ),
-        bgcolor=ft.Colors.BLACK,
+        bgcolor=PHOTO_GROUND,
         border_radius=RADIUS,
         clip_behavior=ft.ClipBehavior.ANTI_ALIAS,
         expand=True,
@@ -51,14 +51,14 @@ def guide(side_px: float) -> ft.Control:
     """Return a circle that is seen on light and on dark skin: white within black."""
     ring_px = max(TOUCH_PX, GUIDE_SHARE * side_px)
     inner = ft.Container(
-        border=ft.Border.all(1.5, ft.Colors.with_opacity(0.95, ft.Colors.WHITE)),
+        border=ft.Border.all(1.5, ft.Colors.with_opacity(0.95, PHOTO_INK)),
         border_radius=ring_px / 2,
         width=ring_px,
         height=ring_px,
     )
     return ft.Container(
         inner,
-        border=ft.Border.all(1.5, ft.Colors.with_opacity(0.5, ft.Colors.BLACK)),
+        border=ft.Border.all(1.5, ft.Colors.with_opacity(0.5, PHOTO_GROUND)),
         border_radius=ring_px / 2 + 2,
         width=ring_px + 3,
         height=ring_px + 3,
