@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +43,8 @@ FLET = CONFIGURATION["tool"]["flet"]
 PYTHON = (3, 12)
 #: What may be imported on the phone, beside the standard library and ourselves.
 WHEELS = {"numpy", "PIL", "flet", "flet_camera", "flet_permission_handler", "reportlab"}
+#: Imported by what only a server calls; that no phone loads it is asked of the app as it runs.
+SERVER_ONLY = {"lesionlens/app/door.py": {"starlette"}}
 
 
 def shipped(path: Path) -> bool:
@@ -59,12 +62,17 @@ def module_file(name: str) -> Path | None:
 
 
 def imported_by(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Every import of a file, wherever it stands, but those for the type checker only."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def needed_by_the_app() -> dict[Path, str]:
@@ -93,9 +101,10 @@ def test_everything_that_the_app_imports_is_shipped() -> None:
 def test_the_app_imports_nothing_that_a_phone_has_not() -> None:
     runtimes = {module.split(".")[0] for _, module in RUNTIMES}
     for path in needed_by_the_app():
+        allowed = WHEELS | runtimes | SERVER_ONLY.get(path.relative_to(SRC).as_posix(), set())
         for name in imported_by(path):
             top = name.split(".")[0]
-            known = top in sys.stdlib_module_names or top in WHEELS | runtimes | {"lesionlens"}
+            known = top in sys.stdlib_module_names or top in allowed | {"lesionlens"}
             assert known, f"{path.relative_to(SRC)} imports {name}"
 
 
@@ -270,6 +279,16 @@ for form in ("JPEG", "PNG"):
         return await session.engine.judge(photo, WHOLE, views=3, policy="balanced", gate=False)
     found = asyncio.run(answer())
     said["verdicts"][form] = [found.prediction.verdict, found.prediction.label]
+from datetime import UTC, datetime
+from lesionlens.app.pdf_report import Report, make_report
+from lesionlens.app.texts import Texts
+overlay = asyncio.run(session.engine.draw_overlay(found))
+report = Report(
+    photo=found.picture, overlay=overlay, prediction=found.prediction, taken_at=datetime.now(UTC),
+    model_name="lens", model_version="1", model_sha256="0" * 64, milliseconds=1.0,
+    app_version="1", device="a phone", notes="a note",
+)
+said["pdf"] = [make_report(report, Texts(code))[:5].decode() for code in ("en", "id", "fr")]
 ours = {name.partition(".")[0] for name in sys.modules}
 said["unknown"] = sorted(
     ours & {"ai_edge_litert", "typer", "rich", "starlette", "uvicorn", "flet_web", "httpx",
@@ -297,7 +316,7 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (site / "tflite_runtime/interpreter.py").write_text(stand_in, encoding="utf-8")
     for pattern in FLET["android"]["cleanup"]["package_files"]:
         for path in sorted(site.glob(pattern)):
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path)
 
     app = folder / "app"
     for path in SRC.rglob("*"):  # does not follow the link src/assets, which is for Flutter's side
@@ -333,6 +352,11 @@ def test_it_needs_nothing_else(phone: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+def test_it_prints_a_page_there(phone: dict[str, Any]) -> None:
+    assert phone["pdf"] == ["%PDF-"] * 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_it_judges_a_photo_there_as_here(phone: dict[str, Any], form: str) -> None:
     stream = io.BytesIO()
@@ -344,9 +368,9 @@ def test_it_judges_a_photo_there_as_here(phone: dict[str, Any], form: str) -> No
 # ------------------------------------------------------------------ what the workflow runs
 
 
-def script(name: str) -> ModuleType:
-    """Load a script of tests/android."""
-    path = Path(__file__).parent / "android" / f"{name}.py"
+def script(name: str, folder: str = "tests/android") -> ModuleType:
+    """Load a script that the workflow runs."""
+    path = ROOT / folder / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"android_{name}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -406,6 +430,43 @@ def test_an_apk_that_is_too_large_is_refused() -> None:
     check = script("check_apk")
     (said,) = check.faults(check.read_badge(BADGING), MANIFEST, 40_100_000)
     assert said.startswith("40.1 MB")
+
+
+def an_apk(path: Path, *, library: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w") as apk:
+        for name, content, kind in (
+            ("AndroidManifest.xml", b"manifest", zipfile.ZIP_DEFLATED),
+            ("resources.arsc", b"resources", zipfile.ZIP_STORED),
+            ("assets/stdlib.zip", b"code" * 5000, zipfile.ZIP_STORED),
+            ("assets/flutter_assets/a.zip.txt", b"text", zipfile.ZIP_STORED),
+            ("lib/arm64-v8a/libpython3.12.so", b"library" * 100, library),
+            ("META-INF/CERT.RSA", b"old signature", zipfile.ZIP_DEFLATED),
+        ):
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = kind
+            apk.writestr(entry, content)
+    return path
+
+
+def test_flets_zips_are_compressed_in_an_apk_and_all_else_stays_as_it_was(tmp_path: Path) -> None:
+    shrink = script("shrink_apk", "tools")
+    before = an_apk(tmp_path / "before.apk")
+    assert shrink.compress(before, tmp_path / "after.apk") == 1
+    with zipfile.ZipFile(before) as old, zipfile.ZipFile(tmp_path / "after.apk") as new:
+        assert [e.filename for e in old.infolist()][:-1] == [e.filename for e in new.infolist()]
+        for entry in new.infolist():
+            assert new.read(entry) == old.read(entry.filename)
+            is_zip = entry.filename == "assets/stdlib.zip"
+            kind = zipfile.ZIP_DEFLATED if is_zip else old.getinfo(entry.filename).compress_type
+            assert entry.compress_type == kind
+    assert (tmp_path / "after.apk").stat().st_size < before.stat().st_size / 10
+
+
+def test_an_apk_whose_libraries_are_mapped_is_left_alone(tmp_path: Path) -> None:
+    shrink = script("shrink_apk", "tools")
+    apk = an_apk(tmp_path / "before.apk", library=zipfile.ZIP_STORED)
+    with pytest.raises(ValueError, match="legacy_packaging = true"):
+        shrink.compress(apk, tmp_path / "after.apk")
 
 
 def test_what_is_on_a_screen_is_found_by_its_words() -> None:
