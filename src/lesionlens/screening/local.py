@@ -141,7 +141,7 @@ class _Engine:
         """Work until the feed is at its end, or the end is asked for."""
         while True:
             self._hand_out(feed)
-            is_at_end = self.stop or (feed.is_empty and not self.again)
+            is_at_end = self.stop.is_requested or (feed.is_empty and not self.again)
             if is_at_end and not any(worker.task for worker in self.workers):
                 break
             with suppress(queue.Empty):
@@ -166,14 +166,14 @@ class _Engine:
 
     def _hand_out(self, feed: _Feed) -> None:
         for worker in [w for w in self.workers if w.is_ready and w.task is None]:
-            task = None if self.stop else self._next_task(feed)
+            task = None if self.stop.is_requested else self._next_task(feed)
             if task is None:
                 break
             worker.task, worker.index = task, 0
             worker.heard = monotonic()
             worker.send(task)
         is_needed = self.again or not feed.is_empty
-        if is_needed and not self.stop and len(self.workers) < self.options.workers:
+        if is_needed and not self.stop.is_requested and len(self.workers) < self.options.workers:
             while len(self.workers) < self.options.workers:
                 self.workers.append(self._start())
 

@@ -136,21 +136,18 @@ class Stop:
     """Says that a run is to end: what is running is finished, nothing else begins."""
 
     def __init__(self) -> None:
-        self._is_asked = False  # no Event: its lock must not be taken by a signal handler
-
-    def __bool__(self) -> bool:
-        return self._is_asked
+        self.is_requested = False  # no Event: its lock must not be taken by a signal handler
 
     def request(self) -> None:
         """Ask for the end."""
-        self._is_asked = True
+        self.is_requested = True
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until the end is asked for; return whether it was."""
         until = monotonic() + seconds
-        while not self._is_asked and (left := until - monotonic()) > 0:
+        while not self.is_requested and (left := until - monotonic()) > 0:
             sleep(min(left, 0.1))
-        return self._is_asked
+        return self.is_requested
 
 
 class Pause:
