@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lesionlens.app.device import CameraError
-from lesionlens.app.handling import guarded
+from lesionlens.app.handling import guarded, log
 from lesionlens.app.state import Camera
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class Filming:
         )
 
     async def _give_up(self, error: CameraError) -> None:
+        log.warning("camera %s: %s", error.status, error)
         self.is_wanted = False
         self.session.state.camera = Camera(error.status)
         await self.session.device.stop_camera()

@@ -30,17 +30,17 @@ def framed_viewfinder(
         is_starting: whether there is nothing to be seen yet.
     """
     over: ft.Control = ft.ProgressRing() if is_starting else guide(side_px)
+    named = ft.Semantics(
+        content=ft.Container(over, alignment=ft.Alignment.CENTER),
+        label=texts("scan.viewfinder"),
+        container=True,
+    )
     return ft.Container(
-        ft.Stack(
-            [
-                ft.Semantics(content=live, label=texts("scan.viewfinder"), container=True),
-                ft.TransparentPointer(
-                    ft.Container(over, alignment=ft.Alignment.CENTER, expand=True)
-                ),
-            ],
-            fit=ft.StackFit.EXPAND,
-        ),
-        bgcolor=PHOTO_GROUND,
+        # The live control stays one object from rendering to rendering. It has to stand in a list:
+        # as the content of a control made anew, Flet would not tell it who its parent is now, and
+        # it could not be asked for a picture.
+        ft.Stack([live, ft.TransparentPointer(named)], fit=ft.StackFit.EXPAND),
+        bgcolor=ft.Colors.BLACK,
         border_radius=RADIUS,
         clip_behavior=ft.ClipBehavior.ANTI_ALIAS,
         expand=True,

@@ -47,7 +47,7 @@ def _live(session: Session) -> list[ft.Control]:
     side_px = min(state.width_px - 2 * GAP, state.height_px - _OTHERS_PX, 720)
     return [
         framed_viewfinder(session.device.viewfinder(), side_px, texts, is_starting=is_starting),
-        ft.Semantics(content=told, live_region=True),
+        ft.Semantics(content=ft.Container(told, alignment=ft.Alignment.CENTER), live_region=True),
         shutter_row(session),
     ]
 
@@ -86,7 +86,7 @@ def _trouble(session: Session) -> ft.Control:
             )
         )
     ways += _other_ways(session, is_main=status == "missing")
-    key = "scan.refused_web" if status == "refused" and is_web else f"common.error_camera_{status}"
+    key = "scan.refused_web" if status == "refused" and is_web else f"scan.{status}_text"
     return ft.Semantics(
         content=card(
             [
