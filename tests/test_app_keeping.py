@@ -209,7 +209,7 @@ def test_a_history_on_disk_does_not_say_it_is_lost(tmp_path: Path) -> None:
     session = make_session(engine=ENGINE, folder=tmp_path)
     save(session)
     go(session, "/history")
-    assert "kept only" not in texts_of(screen_of(session))
+    assert "Kept only" not in texts_of(screen_of(session))
     session.close()
 
 
@@ -557,7 +557,7 @@ def test_one_can_go_on_without_a_history_and_the_file_stays(tmp_path: Path) -> N
     asyncio.run(fire(find(view, "Go on without keeping scans")))
     save(session)
     go(session, "/history")
-    assert "kept only until the app is closed" in texts_of(screen_of(session))
+    assert "Kept only until the app is closed" in texts_of(screen_of(session))
     assert (tmp_path / "history.db").read_bytes() == b"x" * 4096
 
 

@@ -122,3 +122,8 @@ class AppState:
     def rail_px(self) -> float:
         """Width of the rail with the four main places; 0: there is a bar at the bottom instead."""
         return RAIL_PX * max(1.0, self.preferences.text_scale) if self.width_px >= 600 else 0.0
+
+    @property
+    def is_cramped(self) -> bool:
+        """Whether text is so large for this width that words need all of it."""
+        return self.width_px / self.preferences.text_scale < 270

@@ -23,6 +23,7 @@ def search_field(session: Session, browse: Browse) -> ft.Control:
         await session.keeping.search(event.control.value)
 
     return ft.TextField(
+        color=ft.Colors.ON_SURFACE,
         label=texts("history.search"),
         hint_text=texts("history.search_hint"),
         value=browse.filter.search,

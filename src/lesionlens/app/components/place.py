@@ -10,7 +10,7 @@ from lesionlens.app.components.blocks import Style, faint, words
 from lesionlens.app.components.body_map import body_map
 from lesionlens.app.handling import calling
 from lesionlens.app.texts import Texts
-from lesionlens.app.theme import GAP, TOUCH_PX
+from lesionlens.app.theme import GAP
 
 
 def place_rows(
@@ -44,7 +44,6 @@ def place_rows(
                 ),
                 ft.TextButton(
                     texts("common.close" if is_choosing else "history.change"),
-                    height=TOUCH_PX,
                     tooltip=texts("history.change_place"),
                     on_click=calling(on_choosing, not is_choosing),
                 ),

@@ -28,6 +28,7 @@ def scan_tile(
     is_selected: bool | None = None,
     remark: str = "",
     shows_lesion: bool = True,
+    is_stacked: bool = False,
 ) -> ft.Control:
     """Return a scan as a card to tap.
 
@@ -40,6 +41,7 @@ def scan_tile(
         is_selected: None where nothing is being selected.
         remark: one more line, such as how long after the first scan it was taken.
         shows_lesion: whether the lesion's name and place are said; not on the lesion's own screen.
+        is_stacked: whether words stand below the picture: large ones have no room beside it.
     """
     scan = tile.scan
     look = look_of(scan.prediction)
@@ -77,10 +79,13 @@ def scan_tile(
         on_open=on_open,
         on_hold=on_hold,
         is_selected=is_selected,
+        is_stacked=is_stacked,
     )
 
 
-def lesion_tile(tile: LesionTile, texts: Texts, *, on_open: Callable[[Any], Any]) -> ft.Control:
+def lesion_tile(
+    tile: LesionTile, texts: Texts, *, on_open: Callable[[Any], Any], is_stacked: bool = False
+) -> ft.Control:
     """Return a lesion as a card to tap: name, place, how many scans, when the last was taken."""
     lesion = tile.lesion
     lines: list[ft.Control] = [words(lesion.name, Style.TITLE_SMALL)]
@@ -109,7 +114,7 @@ def lesion_tile(tile: LesionTile, texts: Texts, *, on_open: Callable[[Any], Any]
             exclude_from_semantics=True,
             gapless_playback=True,
         )
-    return _card(picture, lines, key=f"lesion-{lesion.id}", on_open=on_open)
+    return _card(picture, lines, key=f"lesion-{lesion.id}", on_open=on_open, is_stacked=is_stacked)
 
 
 def in_columns(tiles: list[ft.Control], n_columns: int) -> list[ft.Control]:
@@ -141,17 +146,26 @@ def _card(
     on_open: Callable[[Any], Any],
     on_hold: Callable[[Any], Any] | None = None,
     is_selected: bool | None = None,
+    is_stacked: bool = False,
 ) -> ft.Control:
-    parts: list[ft.Control] = [picture, ft.Column(lines, spacing=4, expand=True)]
+    mark: list[ft.Control] = []
     if is_selected is not None:
-        mark = ft.Icons.CHECK_CIRCLE if is_selected else ft.Icons.RADIO_BUTTON_UNCHECKED
-        parts.append(
-            ft.Icon(mark, color=ft.Colors.PRIMARY if is_selected else ft.Colors.OUTLINE, size=28)
+        icon = ft.Icons.CHECK_CIRCLE if is_selected else ft.Icons.RADIO_BUTTON_UNCHECKED
+        colour = ft.Colors.PRIMARY if is_selected else ft.Colors.OUTLINE
+        mark = [ft.Icon(icon, color=colour, size=28)]
+    said = ft.Column(lines, spacing=4, expand=not is_stacked)
+    content: ft.Control
+    if is_stacked:
+        between = ft.MainAxisAlignment.SPACE_BETWEEN
+        content = ft.Column([ft.Row([picture, *mark], alignment=between), said], spacing=HALF_GAP)
+    else:
+        content = ft.Row(
+            [picture, said, *mark], spacing=12, vertical_alignment=ft.CrossAxisAlignment.START
         )
     is_on = bool(is_selected)
     return ft.Semantics(
         content=ft.Container(
-            ft.Row(parts, spacing=12, vertical_alignment=ft.CrossAxisAlignment.START),
+            content,
             bgcolor=ft.Colors.SECONDARY_CONTAINER if is_on else ft.Colors.SURFACE_CONTAINER_LOW,
             border=ft.Border.all(2, ft.Colors.PRIMARY if is_on else ft.Colors.TRANSPARENT),
             border_radius=RADIUS,

@@ -47,14 +47,14 @@ def compare_screen(session: Session, one_id: int, other_id: int) -> Screen:
             )
         ]
     days = days_between(earlier.scan, later.scan)
+    body: list[ft.Control] = [words(texts("history.days_apart", count=days), Style.TITLE_LARGE)]
+    caution = not_a_diagnosis(session)
+    if state.is_cramped:  # below, it would cover the screen
+        body.append(caution)
     return Screen(
         title,
-        [
-            words(texts("history.days_apart", count=days), Style.TITLE_LARGE),
-            *pair,
-            _caution(session),
-        ],
-        bottom=not_a_diagnosis(session),
+        [*body, *pair, _what_it_means(session)],
+        bottom=None if state.is_cramped else caution,
         width_px=_WIDTH_PX,
     )
 
@@ -105,7 +105,7 @@ def _side(session: Session, opened: OpenScan, which: str) -> ft.Control:
     return card(parts, spacing=10)
 
 
-def _caution(session: Session) -> ft.Control:
+def _what_it_means(session: Session) -> ft.Control:
     texts = session.texts
     return card(
         [

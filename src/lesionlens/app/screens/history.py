@@ -15,7 +15,7 @@ from lesionlens.app.components.scan_tile import LEAST_WIDTH_PX, in_columns, lesi
 from lesionlens.app.handling import calling
 from lesionlens.app.screen import Screen
 from lesionlens.app.session import Session
-from lesionlens.app.theme import GAP, RADIUS, TOUCH_PX
+from lesionlens.app.theme import GAP, RADIUS
 
 #: On a wide screen tiles stand side by side within this.
 _WIDTH_PX = 1120
@@ -102,7 +102,6 @@ def _rows(session: Session, browse: Browse) -> list[ft.Control]:
                 ft.OutlinedButton(
                     texts("history.more", count=left),
                     icon=ft.Icons.EXPAND_MORE,
-                    height=TOUCH_PX,
                     on_click=calling(session.keeping.more),
                 ),
                 alignment=ft.Alignment.CENTER,
@@ -200,6 +199,8 @@ def _switch(session: Session, browse: Browse) -> ft.Control:
         ],
         selected=[_SPOTS if browse.shows_lesions else _SCANS],
         show_selected_icon=False,
+        style=ft.ButtonStyle(padding=ft.Padding.symmetric(horizontal=12, vertical=14)),
+        direction=ft.Axis.VERTICAL if session.state.is_cramped else ft.Axis.HORIZONTAL,
         on_change=choose,
     )
 
@@ -217,9 +218,10 @@ def _scan_tile(session: Session, tile: Tile, selected: frozenset[int] | None) ->
     else:
         on_open, on_hold = calling(keeping.toggle, scan_id), None
     is_dark, texts = session.state.is_dark, session.texts
+    is_stacked = session.state.is_cramped
     drawn: ft.Control = keeping.retained.get(
         scan_id,
-        (tile, is_selected, is_dark, texts),
+        (tile, is_selected, is_dark, is_stacked, texts),
         lambda: scan_tile(
             tile,
             texts,
@@ -227,6 +229,7 @@ def _scan_tile(session: Session, tile: Tile, selected: frozenset[int] | None) ->
             on_open=on_open,
             on_hold=on_hold,
             is_selected=is_selected,
+            is_stacked=is_stacked,
         ),
     )
     return drawn
@@ -234,7 +237,9 @@ def _scan_tile(session: Session, tile: Tile, selected: frozenset[int] | None) ->
 
 def _lesion_tile(session: Session, tile: LesionTile) -> ft.Control:
     route = f"{HISTORY}/lesions/{tile.lesion.id}"
-    return lesion_tile(tile, session.texts, on_open=calling(session.navigation.go, route))
+    is_stacked = session.state.is_cramped
+    on_open = calling(session.navigation.go, route)
+    return lesion_tile(tile, session.texts, on_open=on_open, is_stacked=is_stacked)
 
 
 def _nothing_found(session: Session) -> ft.Control:
@@ -245,7 +250,6 @@ def _nothing_found(session: Session) -> ft.Control:
         buttons=[
             ft.OutlinedButton(
                 texts("history.show_all"),
-                height=TOUCH_PX,
                 on_click=calling(session.keeping.clear_filter),
             )
         ],
@@ -262,13 +266,11 @@ def _invitation(session: Session) -> ft.Control:
             ft.FilledButton(
                 texts("history.first_scan"),
                 icon=ft.Icons.ADD_A_PHOTO,
-                height=TOUCH_PX,
                 on_click=calling(session.navigation.go, "/scan"),
             ),
             ft.TextButton(
                 texts("history.import"),
                 icon=ft.Icons.FILE_OPEN_OUTLINED,
-                height=TOUCH_PX,
                 on_click=calling(session.transfers.import_zip),
             ),
         ],
@@ -327,7 +329,6 @@ def _delete_button(session: Session, selected: frozenset[int]) -> ft.Control:
     return ft.FilledButton(
         texts("history.delete_n", count=len(selected)) if selected else texts("common.delete"),
         icon=ft.Icons.DELETE_OUTLINE,
-        height=TOUCH_PX,
         disabled=not selected,
         style=(
             ft.ButtonStyle(bgcolor=ft.Colors.ERROR, color=ft.Colors.ON_ERROR) if selected else None

@@ -20,7 +20,7 @@ from lesionlens.app.screens.compare import days_between
 from lesionlens.app.screens.saved_scan import gone, saved_line
 from lesionlens.app.session import Session
 from lesionlens.app.texts import Texts
-from lesionlens.app.theme import GAP, TOUCH_PX
+from lesionlens.app.theme import GAP
 
 _WIDTH_PX = 1120
 
@@ -64,7 +64,6 @@ def _timeline(session: Session, opened: OpenLesion) -> ft.Control:
             ft.FilledTonalButton(
                 texts("history.compare_two"),
                 icon=ft.Icons.COMPARE,
-                height=TOUCH_PX,
                 on_click=calling(annotating.begin_choosing, lesion_id),
             )
         )
@@ -100,6 +99,7 @@ def _tile(session: Session, opened: OpenLesion, tile: Tile) -> ft.Control:
         is_selected=None if opened.chosen is None else scan.id in opened.chosen,
         remark=remark,
         shows_lesion=False,
+        is_stacked=session.state.is_cramped,
     )
 
 
@@ -118,6 +118,7 @@ def _about(session: Session, opened: OpenLesion) -> ft.Control:
         [
             heading(texts("history.about_spot")),
             ft.TextField(
+                color=ft.Colors.ON_SURFACE,
                 label=texts("history.spot_name"),
                 value=opened.name,
                 max_length=MAX_NAME,
@@ -135,6 +136,7 @@ def _about(session: Session, opened: OpenLesion) -> ft.Control:
                 on_select=partial(annotating.set_lesion_site, lesion.id),
             ),
             ft.TextField(
+                color=ft.Colors.ON_SURFACE,
                 label=texts("history.notes"),
                 hint_text=texts("history.spot_notes_hint"),
                 value=opened.notes,
@@ -176,20 +178,19 @@ def _compare_bar(session: Session, opened: OpenLesion) -> ft.Control | None:
     if opened.chosen is None:
         return None
     texts, annotating, lesion_id = session.texts, session.annotating, opened.lesion.id
-    return ft.Row(
-        [
-            ft.FilledButton(
-                texts("history.compare"),
-                icon=ft.Icons.COMPARE,
-                height=TOUCH_PX,
-                disabled=len(opened.chosen) != 2,
-                expand=True,
-                on_click=calling(annotating.compare, lesion_id),
-            ),
-            ft.TextButton(
-                texts("common.cancel"),
-                height=TOUCH_PX,
-                on_click=calling(annotating.stop_choosing, lesion_id),
-            ),
-        ]
-    )
+    buttons: list[ft.Control] = [
+        ft.FilledButton(
+            texts("history.compare"),
+            icon=ft.Icons.COMPARE,
+            disabled=len(opened.chosen) != 2,
+            expand=not session.state.is_cramped,
+            on_click=calling(annotating.compare, lesion_id),
+        ),
+        ft.TextButton(
+            texts("common.cancel"), on_click=calling(annotating.stop_choosing, lesion_id)
+        ),
+    ]
+    if session.state.is_cramped:
+        stretch = ft.CrossAxisAlignment.STRETCH
+        return ft.Column(buttons, tight=True, spacing=0, horizontal_alignment=stretch)
+    return ft.Row(buttons)

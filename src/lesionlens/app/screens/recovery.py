@@ -9,7 +9,7 @@ from lesionlens.app.components.placeholders import nothing
 from lesionlens.app.handling import calling
 from lesionlens.app.screen import Screen
 from lesionlens.app.session import Session
-from lesionlens.app.theme import GAP, RADIUS, TOUCH_PX
+from lesionlens.app.theme import GAP, RADIUS
 
 #: Where a new history can be begun; the others pass, or have to be mended outside the app.
 _CAN_BEGIN_ANEW = ("damaged", "unusable")
@@ -23,7 +23,6 @@ def recovery_screen(session: Session) -> Screen:
     again = ft.OutlinedButton(
         texts("common.retry"),
         icon=ft.Icons.REFRESH,
-        height=TOUCH_PX,
         on_click=calling(keeping.try_again),
     )
     buttons: list[ft.Control] = [again]
@@ -31,14 +30,12 @@ def recovery_screen(session: Session) -> Screen:
         anew = ft.FilledButton(
             texts("history.begin_anew"),
             icon=ft.Icons.CREATE_NEW_FOLDER_OUTLINED,
-            height=TOUCH_PX,
             on_click=calling(keeping.begin_anew),
         )
         buttons = [anew, again]
     buttons.append(
         ft.TextButton(
             texts("history.go_on_without"),
-            height=TOUCH_PX,
             on_click=calling(keeping.go_on_without),
         )
     )

@@ -19,7 +19,7 @@ from lesionlens.app.components.verdict import next_step_card, verdict_card
 from lesionlens.app.handling import calling
 from lesionlens.app.screen import Screen
 from lesionlens.app.session import Session
-from lesionlens.app.theme import GAP, HALF_GAP, RADIUS, TOUCH_PX
+from lesionlens.app.theme import GAP, HALF_GAP, RADIUS
 from lesionlens.history_records import Scan
 
 #: Two columns side by side.
@@ -56,9 +56,12 @@ def saved_scan_screen(session: Session, scan_id: int) -> Screen:
         title = "history.judged_anyway" if scan.used_anyway else "history.findings"
         numbers.append(findings_card(scan.quality, texts, title=texts(title)))
     numbers.append(_technical(session, scan))
+    caution = not_a_diagnosis(session)
+    if state.is_cramped:  # below, it would cover the screen
+        answer.append(caution)
     body: list[ft.Control]
     if state.is_wide:
-        body = [_beside([picture, own], [*answer, *numbers])]
+        body = [_beside([picture, *numbers], [*answer, own])]
     else:
         body = [*answer, picture, own, *numbers]
     return Screen(
@@ -76,7 +79,7 @@ def saved_scan_screen(session: Session, scan_id: int) -> Screen:
                 on_click=calling(session.annotating.ask_delete_scan, scan_id),
             ),
         ],
-        bottom=not_a_diagnosis(session),
+        bottom=None if state.is_cramped else caution,
         width_px=_WIDTH_PX if state.is_wide else 640,
     )
 
@@ -89,7 +92,6 @@ def gone(session: Session, title: str) -> ft.Control:
         buttons=[
             ft.OutlinedButton(
                 session.texts("history.to_list"),
-                height=TOUCH_PX,
                 on_click=calling(session.navigation.go, HISTORY),
             )
         ],
@@ -146,6 +148,7 @@ def _own_card(session: Session, opened: OpenScan) -> ft.Control:
             ),
             *_lesion_rows(session, opened),
             ft.TextField(
+                color=ft.Colors.ON_SURFACE,
                 label=texts("history.notes"),
                 hint_text=texts("history.notes_hint"),
                 value=opened.notes,
@@ -188,20 +191,21 @@ def _lesion_rows(session: Session, opened: OpenScan) -> list[ft.Control]:
             await annotating.assign(scan.id, None if value == _NONE else int(value))
 
     chosen = _NONE if scan.lesion_id is None else str(scan.lesion_id)
-    rows: list[ft.Control] = [
-        ft.Dropdown(
-            label=texts("history.spot_of_scan"),
-            value=chosen if opened.new_lesion is None else _NEW,
-            expanded_insets=ft.Padding.all(0),
-            menu_height=360,
-            options=[
-                ft.DropdownOption(key=_NONE, text=texts("history.no_spot")),
-                *(ft.DropdownOption(key=str(it.id), text=it.name) for it in opened.lesions),
-                ft.DropdownOption(key=_NEW, text=texts("history.new_spot")),
-            ],
-            on_select=choose,
-        )
-    ]
+    choice = ft.Dropdown(
+        label=texts("history.spot_of_scan"),
+        value=chosen if opened.new_lesion is None else _NEW,
+        color=ft.Colors.ON_SURFACE,
+        expand=True,
+        menu_height=360,
+        options=[
+            ft.DropdownOption(key=_NONE, text=texts("history.no_spot")),
+            *(ft.DropdownOption(key=str(it.id), text=it.name) for it in opened.lesions),
+            ft.DropdownOption(key=_NEW, text=texts("history.new_spot")),
+        ],
+        on_select=choose,
+    )
+    # The label stands on the upper edge: room for its upper half.
+    rows: list[ft.Control] = [ft.Container(ft.Row([choice]), padding=ft.Padding.only(top=HALF_GAP))]
     if opened.new_lesion is not None:
         rows.append(_new_lesion(session, opened))
     elif opened.lesion is not None:
@@ -211,7 +215,6 @@ def _lesion_rows(session: Session, opened: OpenScan) -> list[ft.Control]:
                     ft.TextButton(
                         texts("history.open_spot"),
                         icon=ft.Icons.TIMELINE,
-                        height=TOUCH_PX,
                         on_click=calling(
                             session.navigation.go, f"{HISTORY}/lesions/{opened.lesion.id}"
                         ),
@@ -231,6 +234,7 @@ def _new_lesion(session: Session, opened: OpenScan) -> ft.Control:
     return ft.Column(
         [
             ft.TextField(
+                color=ft.Colors.ON_SURFACE,
                 label=texts("history.spot_name"),
                 hint_text=texts("history.spot_name_hint"),
                 value=opened.new_lesion or "",
@@ -244,13 +248,11 @@ def _new_lesion(session: Session, opened: OpenScan) -> ft.Control:
                 [
                     ft.FilledButton(
                         texts("history.follow"),
-                        height=TOUCH_PX,
                         disabled=not (opened.new_lesion or "").strip(),
                         on_click=calling(annotating.follow, scan_id),
                     ),
                     ft.TextButton(
                         texts("common.cancel"),
-                        height=TOUCH_PX,
                         on_click=calling(annotating.name_lesion, scan_id, None),
                     ),
                 ],
