@@ -173,3 +173,13 @@ def test_an_unknown_place_is_refused() -> None:
         body_map("tail", {}, lambda _: None, Texts("en"))
     with pytest.raises(ValueError, match="no such place: wing"):
         body_map(None, {"wing": 1}, lambda _: None, Texts("en"))
+
+
+def test_all_words_have_a_colour_of_the_scheme() -> None:
+    # Text without one is black on dark ground, too.
+    shown = body_map("chest", {"chest": 1}, lambda _: None, Texts("en"))
+    listed = [option.content for option in the_list(shown).options if option.content]
+    written = [part for part in walk(shown) if isinstance(part, flet.Text)] + listed
+    assert len(written) == 4  # the note on sides, a title for each view, the place with a scan
+    assert all(text.color == flet.Colors.ON_SURFACE for text in written)
+    assert the_list(shown).color == flet.Colors.ON_SURFACE

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import flet as ft
 from flet import canvas
 
+from lesionlens.app.components.blocks import Style, words
 from lesionlens.app.components.body_shapes import HEIGHT_PX, SITES, VIEWS, WIDTH_PX, Region, regions
 from lesionlens.app.texts import Texts
 from lesionlens.app.theme import GAP, HALF_GAP
@@ -51,7 +52,7 @@ def body_map(
         horizontal_alignment=ft.CrossAxisAlignment.STRETCH,
         controls=[
             _place_list(selected, marked, on_select, texts),
-            ft.Text(texts("body.sides"), theme_style=ft.TextThemeStyle.BODY_MEDIUM),
+            words(texts("body.sides")),
             ft.ResponsiveRow(
                 run_spacing=GAP,
                 controls=[
@@ -61,9 +62,7 @@ def body_map(
                         horizontal_alignment=ft.CrossAxisAlignment.CENTER,
                         spacing=HALF_GAP,
                         controls=[
-                            ft.Text(
-                                texts(f"body.{view}"), theme_style=ft.TextThemeStyle.TITLE_SMALL
-                            ),
+                            words(texts(f"body.{view}"), Style.TITLE_SMALL),
                             _figure(view, selected, marked, on_select, texts),
                         ],
                     )
@@ -91,6 +90,7 @@ def _place_list(
     places = ft.Dropdown(
         label=texts("body.list_label"),
         value=selected or _NOWHERE,
+        color=ft.Colors.ON_SURFACE,
         expanded_insets=ft.Padding.all(0),  # as wide as there is room
         menu_height=400,
         options=[
@@ -100,7 +100,9 @@ def _place_list(
                 ft.DropdownOption(
                     key=site,
                     text=texts(f"body.{site}"),
-                    content=ft.Text(_label(site, marked, texts)) if marked.get(site) else None,
+                    content=words(_label(site, marked, texts), Style.LABEL_LARGE)
+                    if marked.get(site)
+                    else None,
                 )
                 for site in BODY_SITES
             ),
