@@ -27,7 +27,7 @@ from lesionlens import __version__
 from lesionlens.errors import DataError, LesionLensError
 from lesionlens.files import read_json, write_json
 from lesionlens.screening.items import SCHEMA_VERSION, Item, key_of
-from lesionlens.screening.progress import Pause
+from lesionlens.screening.progress import Pause, Stop
 
 if TYPE_CHECKING:
     from lesionlens.bundle import Bundle
@@ -232,6 +232,17 @@ class Job:
                 yield item
             elif is_first_look:  # two items of one name; later looks find the same ones again
                 self.n_twice += 1
+
+    def count_pending(self, items: Iterable[Item], stop: Stop) -> int:
+        """Return how many items of this shard are not done yet; may run beside ``pending``."""
+        shard = Shard.parse(self.settings.shard) if self.settings.shard else None
+        n = 0
+        for item in items:
+            if stop.is_requested:
+                break
+            key = key_of(item.name)
+            n += (shard is None or shard.has(key)) and key not in self._done
+        return n
 
     def _open(self, restart: bool, wait: Callable[[str], None]) -> None:
         file = self.directory / JOB_FILE

@@ -57,7 +57,6 @@ class LocalOptions:
 
     workers: int  # processes
     timeout_s: float = 30.0  # that an item may take
-    memory_bytes: int = 2 << 30  # that a worker may take beyond the loaded model
 
 
 def run_local(

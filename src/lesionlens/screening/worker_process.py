@@ -39,7 +39,7 @@ class Setup:
     views: int
     gate: bool
     keep: tuple[str, ...]
-    memory_bytes: int  # that it may take beyond what it has once it is loaded
+    memory_bytes: int = 2 << 30  # that it may take beyond what it has once it is loaded
     reader: str = "lesionlens.screening.reading:read_item"  # module:name of what reads items
 
 

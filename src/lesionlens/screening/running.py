@@ -1,0 +1,172 @@
+"""A bulk run from its source to its results: engine, count beside it, ending."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lesionlens.errors import LesionLensError
+from lesionlens.files import check_free_space
+from lesionlens.screening.items import Item
+from lesionlens.screening.job import Job, Settings
+from lesionlens.screening.local import LocalOptions, run_local
+from lesionlens.screening.progress import Listener, Meter, Pause, Snapshot, Stop
+from lesionlens.screening.watching import watch
+from lesionlens.screening.worker_process import Setup
+from lesionlens.screening.writing import RunFacts, Totals, finish
+
+if TYPE_CHECKING:
+    from lesionlens.bundle import Bundle
+
+#: Free disk that a run wants to see before it begins.
+_LEAST_FREE_BYTES = 50_000_000
+#: While watching, results are written anew when this many times of what it took have passed.
+_FINISH_SHARE = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run, where, and by how many."""
+
+    directory: Path  # the run folder
+    settings: Settings
+    bundle: Bundle
+    workers: int
+    timeout_s: float = 30.0  # that an image may take
+    limit: int | None = None  # images, at most
+    is_restart: bool = False  # throw away what is there
+    is_watching: bool = False  # go on as files arrive
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    totals: Totals  # of the run folder
+    n: int  # images done in this run
+    n_before: int
+    seconds: float
+    was_stopped: bool
+
+
+def run(
+    plan: Plan,
+    source: Iterable[Item],
+    *,
+    count: Callable[[], Iterable[Item]] | None,
+    stop: Stop,
+    listener: Listener,
+    note: Callable[[str], None],
+) -> Outcome:
+    """Judge what a source has and a run folder lacks, and write results.
+
+    Args:
+        plan: what is to be run.
+        source: the items.
+        count: gives them once more, to be counted beside the run; None: that would take as long.
+        stop: ends it early, with what is running finished and results written.
+        listener: told how it goes.
+        note: told what a person should know.
+
+    Raises:
+        LesionLensError: the run cannot begin, or cannot go on. What was finished is kept.
+    """
+    check_free_space(plan.directory, _LEAST_FREE_BYTES)
+    settings = plan.settings
+    with Job(plan.directory, settings, restart=plan.is_restart, wait=note) as job:
+        if job.n_damaged:
+            note(
+                f"{job.n_damaged:,} damaged chunks were thrown away; their images are judged again"
+            )
+        if job.n_done:
+            note(f"{plan.directory}: {job.n_done:,} images are done already; going on")
+        meter = Meter(job.n_done)
+        ending = _Ending(plan, job, meter, stop)
+        setup = Setup(plan.bundle, settings.policy, settings.views, settings.gate, settings.keep)
+        if count is not None and not plan.is_watching:
+            _count_beside(job, count(), plan.limit, meter, stop)
+        looks = watch(source, stop) if plan.is_watching else source
+        items = _limited(job.pending(looks), plan.limit, ending)
+        try:
+            run_local(
+                job,
+                items,
+                setup,
+                LocalOptions(plan.workers, timeout_s=plan.timeout_s),
+                meter=meter,
+                stop=stop,
+                listener=ending.beside(listener) if plan.is_watching else listener,
+            )
+        except LesionLensError as error:
+            raise LesionLensError(
+                f"{error}. {job.n_done + meter.tally.n:,} images are done and kept; run the same "
+                "command again to go on"
+            ) from error
+        totals = ending.write()
+        if job.n_twice:
+            note(f"{job.n_twice:,} images have a name that came before, and were not judged again")
+        return Outcome(totals, meter.tally.n, job.n_done, meter.seconds, stop.is_requested)
+
+
+class _Ending:
+    """Writes results: at the end, and now and then while a run watches for more."""
+
+    def __init__(self, plan: Plan, job: Job, meter: Meter, stop: Stop) -> None:
+        self.plan, self.job, self.meter, self.stop = plan, job, meter, stop
+        self.is_limited = False
+        self._n_written = -1
+        self._next = 0.0
+
+    def write(self) -> Totals:
+        """Write results of all that is done."""
+        is_cut = self.stop.is_requested or self.is_limited
+        began = self.meter.seconds
+        facts = RunFacts("local", self.plan.workers, self.meter.tally.n, began, is_cut)
+        totals = finish(self.job, facts)
+        self._n_written = self.meter.tally.n
+        self._next = self.meter.seconds + _FINISH_SHARE * (self.meter.seconds - began)
+        return totals
+
+    def beside(self, listener: Listener) -> Listener:
+        """Return a listener that also writes results whenever nothing is running."""
+
+        def listen(snapshot: Snapshot) -> None:
+            listener(snapshot)
+            n = self.meter.tally.n
+            is_idle = snapshot.n_done == n
+            if is_idle and n != self._n_written and self.meter.seconds >= self._next:
+                self.write()
+
+        return listen
+
+
+def _limited(
+    items: Iterable[Item | Pause], limit: int | None, ending: _Ending
+) -> Iterator[Item | Pause]:
+    """Yield no more than ``limit`` items, and say so if there were more."""
+    n = 0
+    for item in items:
+        if limit is not None and isinstance(item, Item):
+            if n == limit:
+                ending.is_limited = True
+                return
+            n += 1
+        yield item
+
+
+def _count_beside(
+    job: Job, items: Iterable[Item], limit: int | None, meter: Meter, stop: Stop
+) -> None:
+    """Count in a thread what there is to do, for the time left."""
+
+    def count() -> None:
+        try:
+            n = job.count_pending(items, stop)
+        except LesionLensError:  # whoever judges comes by the same, and tells
+            return
+        meter.n_total = n if limit is None else min(n, limit)
+
+    threading.Thread(target=count, name="lesionlens-count", daemon=True).start()
