@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
+import tarfile
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -100,3 +103,18 @@ def test_the_builder_finds_the_assets_beside_the_entry() -> None:
     assert beside.is_symlink(), "check out with symbolic links (Windows: core.symlinks)"
     assert beside.resolve() == ASSETS.resolve()
     assert (ROOT / FLET["app"]["path"] / f"{FLET['app']['module']}.py").is_file()
+
+
+@pytest.mark.slow
+def test_the_source_archive_holds_the_assets_once_despite_the_link(tmp_path: Path) -> None:
+    pytest.importorskip("build", reason="needs the extra dev")
+    command = [sys.executable, "-m", "build", "--sdist", "--outdir", str(tmp_path), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if "No matching distribution" in done.stdout + done.stderr:
+        pytest.skip("no package index to install the build backend from")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        names = [name.partition("/")[2] for name in files.getnames()]
+    assert names.count("src/lesionlens/app/assets/icon.png") == 1
+    assert not [name for name in names if name.startswith("src/assets")]
