@@ -38,7 +38,7 @@ OUTSIDE: dict[str, set[str]] = {
     "core": {"numpy", "PIL"},
     "runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
     "reporting": {"numpy", "PIL", "matplotlib", "jinja2", "markupsafe"},
-    "screening": {"numpy", "PIL", "ray", "pyarrow"},
+    "screening": {"numpy", "PIL", "ray", "pyarrow", "fsspec", "aiohttp"},
     "data": {"numpy", "PIL", "httpx", "isic_metadata", "skimage", "scipy"},
     "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "matplotlib"},
     "evidence": {"numpy", "PIL", "matplotlib", "jinja2", "skimage", "scipy"},

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import time
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 
 from lesionlens.errors import ImageError
+from lesionlens.screening import tars, zips
+from lesionlens.screening.archives import read_member
 from lesionlens.screening.items import Item
+from lesionlens.screening.places import MAX_BYTES, Member, Unusable, refusal
+
+#: How long a file that is being written is given before it is read a second time.
+_SETTLE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -31,16 +40,85 @@ def read_item(item: Item) -> Reading:
     Raises:
         ImageError: it cannot be read; ``reason`` is one of ``items.REASONS``.
     """
-    try:
-        with open(os.fsencode(item.location), "rb") as file:
-            content = file.read()
-    except FileNotFoundError as error:
-        raise ImageError(f"{item.name}: no such file", reason="not_found") from error
-    except PermissionError as error:
-        raise ImageError(
-            f"{item.name}: may not be read by this user; grant it, or run as one who may",
-            reason="no_permission",
-        ) from error
-    except OSError as error:
-        raise ImageError(f"{item.name}: cannot be read ({error.strerror or error})") from error
+    if isinstance(item, Unusable):
+        raise ImageError(item.error, reason=item.reason)
+    if isinstance(item, Member):
+        content = _read_zip(item) if item.kind == "zip" else _read_tar(item)
+    elif item.kind == "remote":
+        from lesionlens.screening import remote
+
+        content = remote.fetch(item.location, uri=item.uri, size=item.size)
+    else:
+        content = _read_file(item)
     return Reading(content, hashlib.sha256(content).hexdigest())
+
+
+def _read_zip(member: Member) -> bytes:
+    entry = zips.Entry(
+        member.member, member.offset, member.packed, member.size or 0, member.method, member.crc,
+        is_encrypted=False,
+    )  # fmt: skip
+    return read_member(member, lambda file: zips.read(file, entry))
+
+
+def _read_tar(member: Member) -> bytes:
+    size = member.size or 0
+    if member.spool:
+        content = tars.read_spooled(member.spool, member.spool_offset, size)
+        if content is not None:
+            return content
+    return read_member(member, lambda file: tars.read(file, member.offset, size))
+
+
+def _read_file(item: Item) -> bytes:
+    """Read a file; once more where it changes meanwhile."""
+    for _ in range(2):
+        try:
+            content, is_settled = _read_once(item)
+        except OSError as error:
+            raise refusal(error, item.uri) from error
+        if is_settled:
+            return content
+        time.sleep(_SETTLE_S)
+    raise ImageError(
+        f"{item.uri}: changed while it was read; run again when it is written",
+        reason="changed_while_read",
+    )
+
+
+def _read_once(item: Item) -> tuple[bytes, bool]:
+    """Return a file's bytes, and whether they are all of one state of it."""
+    path = os.fsencode(item.location)
+    # Asked before it is opened: opening a pipe waits for its other end, a device may act.
+    _check_plain(os.stat(path), item)
+    with open(path, "rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        _check_plain(before, item)
+        content = _read_all(file, before.st_size)
+        after = os.fstat(file.fileno())
+    is_same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    return content, is_same and len(content) == after.st_size
+
+
+def _read_all(file: IO[bytes], size: int) -> bytes:
+    """Return the file's bytes, one more than ``size`` where it has grown."""
+    content = file.read(size + 1)
+    while len(content) < size and (more := file.read(size + 1 - len(content))):
+        content += more  # a network's file system may give less than it was asked for
+    return content
+
+
+def _check_plain(status: os.stat_result, item: Item) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{item.uri}: is a folder, not an image", reason="not_an_image")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(
+            f"{item.uri}: is a pipe, a socket or a device, not a file; it was not opened",
+            reason="not_an_image",
+        )
+    if status.st_size > MAX_BYTES:
+        raise ImageError(
+            f"{item.uri}: has {status.st_size / 1e6:,.0f} MB, more than the "
+            f"{MAX_BYTES / 1e6:,.0f} MB that an image may have",
+            reason="too_large",
+        )
