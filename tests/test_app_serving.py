@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import re
@@ -11,7 +12,9 @@ import sys
 import time
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -281,6 +284,43 @@ def test_a_picture_that_is_too_large_is_refused_and_the_session_is_told(
         assert client.post(f"/door/{session}", content=b"x" * 1000, headers=ORIGIN).is_success
         sizes = [None if data is None else len(data) for _, _, data in visited.wait_for(2)]
         assert sizes == [None, 1000]
+
+
+class Picker:
+    """A picker whose browser posts the file that was chosen."""
+
+    def __init__(self, client: TestClient, sent: bytes) -> None:
+        self._client, self._sent, self.urls = client, sent, list[str]()
+
+    async def upload(self, files: list[Any]) -> None:
+        (file,) = files
+        self.urls.append(file.upload_url)
+        self._posting = asyncio.get_running_loop().run_in_executor(None, self._post, file)
+
+    def _post(self, file: Any) -> None:
+        self._client.request(file.method, file.upload_url, content=self._sent, headers=ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("told", "sent", "n_got"),
+    [(10, 10, 10), (11, 11, None), (10, 11, None)],
+    ids=["fits", "says that it is too large", "is larger than it says"],
+)
+def test_a_chosen_file_comes_through_a_door_of_its_own_once(
+    client: TestClient, visited: Visited, told: int, sent: int, n_got: int | None
+) -> None:
+    picker = Picker(client, b"x" * sent)
+    file = SimpleNamespace(id=0, name="chosen.png", size=told)
+    with connect(client) as websocket:
+        session = register(websocket, visited)
+        page = visited.pages[0]()
+        assert client.portal is not None
+        got = client.portal.call(partial(door.fetch, page, picker, file, max_bytes=10))
+        assert (None if got is None else len(got)) == n_got
+        assert len(picker.urls) == (0 if told > 10 else 1)
+        for url in [*picker.urls, f"/door/{session}/guessed"]:
+            assert client.post(url, content=b"x", headers=ORIGIN).status_code == 404
+    assert visited.taken == []  # that is for what was dropped
 
 
 # ---------------------------------------------------------------- sessions

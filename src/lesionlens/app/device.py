@@ -18,10 +18,14 @@ from urllib.parse import urlsplit
 import flet as ft
 import flet_camera as fc
 
+from lesionlens.app.door import fetch
+from lesionlens.app.engine import MAX_PHOTO_BYTES
 from lesionlens.errors import LesionLensError
 
 #: Seconds that a camera may take to start, the question for permission included.
 CAMERA_TIMEOUT_S = 60.0
+#: The largest file, other than a photo, that is taken from a browser: a history of 2000 scans.
+MAX_FILE_BYTES = 512 * 1024 * 1024
 #: Of what a browser remembers for us; other pages of this machine may have keys of theirs.
 _KEY_PREFIX = "lesionlens."
 
@@ -33,7 +37,7 @@ class Picked:
     """A file that a person chose."""
 
     name: str
-    data: bytes
+    data: bytes | None  # None: too many to be handed over
 
 
 @dataclass(frozen=True)
@@ -174,21 +178,26 @@ class FletDevice(Device):
         return urlsplit(self._page.url or "").netloc if self._page.web else ""
 
     async def pick_photo(self) -> Picked | None:
-        return await self._pick(ft.FilePickerFileType.IMAGE, None)
+        return await self._pick(ft.FilePickerFileType.IMAGE, None, MAX_PHOTO_BYTES)
 
     async def pick_file(self, suffixes: list[str]) -> Picked | None:
-        return await self._pick(ft.FilePickerFileType.CUSTOM, suffixes)
+        return await self._pick(ft.FilePickerFileType.CUSTOM, suffixes, MAX_FILE_BYTES)
 
-    async def _pick(self, kind: ft.FilePickerFileType, suffixes: list[str] | None) -> Picked | None:
+    async def _pick(
+        self, kind: ft.FilePickerFileType, suffixes: list[str] | None, max_bytes: int
+    ) -> Picked | None:
         files = await self._picker.pick_files(
             file_type=kind,
             allowed_extensions=suffixes,
-            with_data=True,
+            with_data=not self._page.web,
             cancel_upload_on_window_blur=False,
         )
         if not files:
             return None
         file = files[0]
+        if self._page.web:
+            data = await fetch(self._page, self._picker, file, max_bytes=max_bytes)
+            return Picked(file.name, data)
         if file.bytes is None and file.path is not None:
             return Picked(file.name, await asyncio.to_thread(Path(file.path).read_bytes))
         return Picked(file.name, file.bytes or b"")
@@ -237,9 +246,12 @@ class FletDevice(Device):
         return self._camera
 
     async def start_camera(self, *, front: bool = False) -> CameraAbilities:
+        self.viewfinder()
         camera = self._running()
         try:
             async with asyncio.timeout(CAMERA_TIMEOUT_S):
+                while not _is_shown(camera):
+                    await asyncio.sleep(0.02)
                 self._cameras = await camera.get_available_cameras()
                 if not self._cameras:
                     raise CameraError("missing", "no camera was found on this device")
@@ -308,6 +320,14 @@ class FletDevice(Device):
     async def leave(self) -> None:
         if self.platform in ("linux", "macos", "windows"):
             await self._page.window.close()
+
+
+def _is_shown(control: ft.Control) -> bool:
+    """Whether a control has come onto the page: before that it can do nothing."""
+    try:
+        return control.page is not None
+    except RuntimeError:
+        return False
 
 
 def _explained(error: RuntimeError) -> CameraError:

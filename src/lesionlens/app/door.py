@@ -1,14 +1,19 @@
-"""The door: pictures that are dropped on the page or pasted into it, on their way to Python.
+"""The door: how files of a browser come to Python, other than through the WebSocket.
 
 Flutter sees neither a drop nor a pasted picture. A script of ours does (assets/web/door.js) and
-posts the file to ``/door/<session>``, where it is handed to that session and to no other. The
-session's id is 16 random characters that only its own page and this process know. The bytes are
-held in memory; none is written to disk.
+posts the file to ``/door/<session>``, where it is handed to that session and to no other. Files
+that were chosen come the same way: a picker that reads them for the WebSocket takes twice as
+long (30 MB: 9 s, here 4), and one that is too large for a message breaks the connection without
+a word. A session's id is 16 random characters that only its own page and this process know. The
+bytes are held in memory; none is written to disk.
 """
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -22,7 +27,17 @@ if TYPE_CHECKING:
 #: Called with a file's name and its bytes, or None in place of bytes that were too many.
 Taker = Callable[[str, bytes | None], Awaitable[None]]
 
-_KEY = "lesionlens.door"
+_TAKER = "lesionlens.door"
+#: A chosen file that has not arrived by then will not: 64 MiB take 50 s at 10 Mbit/s.
+_FETCH_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """A file that was chosen and is on its way."""
+
+    arrived: asyncio.Future[bytes | None]
+    max_bytes: int
 
 
 def open_door(page: ft.Page, take: Taker) -> None:
@@ -36,14 +51,53 @@ def open_door(page: ft.Page, take: Taker) -> None:
         take: A coroutine function that is given the file's name and bytes, or None for a file
             of more than MAX_PHOTO_BYTES. It runs as any handler of the page does.
     """
-    page.session.store.set(_KEY, take)
+    page.session.store.set(_TAKER, take)
+
+
+async def fetch(
+    page: ft.Page,
+    picker: ft.FilePicker,
+    file: ft.FilePickerFile,
+    *,
+    max_bytes: int = MAX_PHOTO_BYTES,
+) -> bytes | None:
+    """Bring over a file that was chosen in a browser.
+
+    Args:
+        page: The page of the session, shown by a browser.
+        picker: Of that page; it still has the file, chosen without its data.
+        file: What it said of the file.
+        max_bytes: The most that is taken.
+
+    Returns:
+        The bytes; None for a file that has more of them than may be.
+
+    Raises:
+        TimeoutError: The file did not arrive.
+    """
+    import flet as ft
+
+    if file.size > max_bytes:
+        return None
+    token = secrets.token_urlsafe(12)
+    expected = _Expected(asyncio.get_running_loop().create_future(), max_bytes)
+    store = page.session.store
+    store.set(f"{_TAKER}.{token}", expected)
+    try:
+        url = f"/door/{page.session.id}/{token}"
+        await picker.upload([ft.FilePickerUploadFile(upload_url=url, method="POST", id=file.id)])
+        async with asyncio.timeout(_FETCH_TIMEOUT_S):
+            return await expected.arrived
+    finally:
+        store.remove(f"{_TAKER}.{token}")
 
 
 async def receive(request: Request, pages: Mapping[str, ft.Page]) -> Response:
-    """Answer a post to ``/door/<session>``: hand the body to the session.
+    """Answer a post to ``/door/<session>`` or ``/door/<session>/<token>``: hand the body over.
 
     Args:
-        request: The file as the raw body, its name percent-encoded in ``X-File-Name``.
+        request: The file as the raw body, its name percent-encoded in ``X-File-Name``. With a
+            token it is one that `fetch` waits for, else one that was dropped or pasted.
         pages: The page of every session that lives.
 
     Returns:
@@ -53,28 +107,31 @@ async def receive(request: Request, pages: Mapping[str, ft.Page]) -> Response:
     from starlette.responses import PlainTextResponse, Response
 
     page = pages.get(request.path_params["session"])
-    take: Taker | None = None
+    token = request.path_params.get("token")
+    wanted: Taker | _Expected | None = None
     if page is not None and page.session.connection is not None:
-        take = page.session.store.get(_KEY)
-    if page is None or take is None:
+        wanted = page.session.store.get(_TAKER if token is None else f"{_TAKER}.{token}")
+    if page is None or wanted is None:
         return PlainTextResponse("There is no such page.\n", 404)
-    name = unquote(request.headers.get("x-file-name", ""))
-    body = await _read(request)
-    page.run_task(take, name, body)
+    max_bytes = wanted.max_bytes if isinstance(wanted, _Expected) else MAX_PHOTO_BYTES
+    body = await _read(request, max_bytes)
+    if not isinstance(wanted, _Expected):
+        page.run_task(wanted, unquote(request.headers.get("x-file-name", "")), body)
+    elif not wanted.arrived.done():
+        wanted.arrived.set_result(body)
     if body is None:
-        limit = MAX_PHOTO_BYTES // 1024**2
-        return PlainTextResponse(f"A picture may have {limit} MiB.\n", 413)
+        return PlainTextResponse(f"A file may have {max_bytes} bytes.\n", 413)
     return Response(status_code=204)
 
 
-async def _read(request: Request) -> bytes | None:
+async def _read(request: Request, max_bytes: int) -> bytes | None:
     """Return the body, or None as soon as it is known to be too large."""
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MAX_PHOTO_BYTES:
+    if length.isdecimal() and int(length) > max_bytes:
         return None
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_PHOTO_BYTES:
+        if len(body) > max_bytes:
             return None
     return bytes(body)

@@ -45,7 +45,7 @@ ASSETS = Path(__file__).parent / "assets"
 #: How long a session outlives its connection: a reload or a laptop's nap, not an evening. Its
 #: pictures and answers are freed then.
 SESSION_TIMEOUT_S = 600
-#: A picked file comes as one message, with a little around it.
+#: A photo from the camera comes as one message, with a little around it.
 _MAX_MESSAGE_BYTES = MAX_PHOTO_BYTES + 1024 * 1024
 _STOP_WAITING_AFTER_S = 2
 #: Icons that browsers ask for, drawn from the one we have.
@@ -175,6 +175,7 @@ def build(
     routes = [
         WebSocketRoute("/ws", talk),
         Route("/door/{session}", take_in, methods=["POST"]),
+        Route("/door/{session}/{token}", take_in, methods=["POST"]),
         Route("/assets/FontManifest.json", fonts),
         *(Route(f"/{name}", icon) for name in _ICON_SIZES_PX if (ASSETS / "icon.png").is_file()),
         Mount("/", files),

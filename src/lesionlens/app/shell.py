@@ -176,7 +176,7 @@ def _message(session: Session, message: Message) -> ft.Control:
 
     ink = ft.Colors.ON_ERROR_CONTAINER if message.is_error else ft.Colors.ON_INVERSE_SURFACE
     ground = ft.Colors.ERROR_CONTAINER if message.is_error else ft.Colors.INVERSE_SURFACE
-    row: list[ft.Control] = [ft.Text(message.text, color=ink, expand=True, selectable=True)]
+    row: list[ft.Control] = [ft.Text(message.text, color=ink, expand=True)]
     if message.action is not None:
         action = message.action
 

@@ -34,6 +34,7 @@ from lesionlens.app.trial import (
     read_memory,
     time_scan,
 )
+from lesionlens.errors import ImageError
 from lesionlens.runtime import default_threads, load_interpreter_class, usable_cores
 
 if TYPE_CHECKING:
@@ -158,7 +159,11 @@ class Timing:
         engine, device = self.session.engine, self.session.device
         if own_photo:
             picked = await device.pick_photo()
-            return [await engine.open(picked.data, picked.name)] if picked else []
+            if picked is None:
+                return []
+            if picked.data is None:
+                raise ImageError(f"{picked.name}: is too large", reason="too_large")
+            return [await engine.open(picked.data, picked.name)]
         photos = []
         for kind in KINDS:
             if self._stops:

@@ -113,6 +113,7 @@ def _open_window(engine: Engine, language: str, folder: Path | None) -> None:
 
 
 def _serve(engine: Engine, language: str, *, host: str, port: int, open_browser: bool) -> None:
+    from lesionlens.app.door import open_door
     from lesionlens.app.guarding import is_loopback
     from lesionlens.app.main import make_main
     from lesionlens.app.serving import serve
@@ -128,5 +129,10 @@ def _serve(engine: Engine, language: str, *, host: str, port: int, open_browser:
         typer.echo("LesionLens is ready; Ctrl-C ends it.", err=True)
         typer.echo(url)
 
-    main = make_main(engine, folder=None, language=language)
+    main = make_main(
+        engine,
+        folder=None,
+        language=language,
+        on_session=lambda page, session: open_door(page, session.scanning.receive),
+    )
     serve(main, host=host, port=port, open_browser=open_browser, on_ready=ready)

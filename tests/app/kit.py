@@ -1,0 +1,342 @@
+"""What browser tests of the app share: a server, a Chromium, and somebody who uses the page.
+
+Flutter draws on a canvas; what a test sees and taps is the tree of meanings that it keeps beside
+it for screen readers, so that a test which finds a button has found what a blind person finds.
+Taps are those of a mouse at the place where the button is drawn, as the canvas takes no others.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesionlens.app.texts import Texts
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page, Playwright
+
+#: Screens that the layouts have to hold on: small phone, phone, tablet, laptop.
+SMALL, PHONE, TABLET, LAPTOP = (360, 740), (390, 844), (820, 1180), (1280, 800)
+
+#: Chromium without the errands of its own (time, updates, accounts, form filling), so that what
+#: leaves it is what the page asked for; a camera that shows a moving pattern.
+_FLAGS = (
+    "--no-sandbox",  # in a container, as root
+    "--disable-gpu",
+    "--no-first-run",
+    "--no-pings",
+    "--disable-background-networking",
+    "--disable-client-side-phishing-detection",
+    "--disable-component-extensions-with-background-pages",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-extensions",
+    "--disable-sync",
+    "--component-updater=url-source=http://127.0.0.1:9/",
+    "--gaia-url=http://127.0.0.1:9",
+    "--google-apis-url=http://127.0.0.1:9",
+    "--disable-features=NetworkTimeServiceQuerying,AutofillServerCommunication,"
+    "OptimizationHints,MediaRouter,DialMediaRouteProvider,Translate,"
+    "CertificateTransparencyComponentUpdater,InterestFeedContentSuggestions",
+    "--use-fake-device-for-media-stream",
+)
+#: What Flet's client asks for and our policy refuses, at every start; nothing else may go wrong.
+_REFUSED = "https://cdn.jsdelivr.net/npm/@rive-app/"
+_WAIT_MS = 30_000
+
+
+def find_chromium() -> str | None:
+    """Return a Chromium's path: $CHROMIUM, or the first of the usual names."""
+    import os
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def launch(playwright: Playwright, *flags: str) -> Browser:
+    """Start a Chromium; ``flags`` are added to ours."""
+    return playwright.chromium.launch(executable_path=find_chromium(), args=[*_FLAGS, *flags])
+
+
+# ---------------------------------------------------------------- the server
+
+
+@dataclass
+class Server:
+    """``lesionlens app --web`` in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def stop(self) -> tuple[int, str]:
+        """Press Ctrl-C; returns the exit code and what was said on stderr."""
+        self.process.send_signal(signal.SIGINT)
+        _, said = self.process.communicate(timeout=20)
+        return self.process.returncode, said
+
+
+def start_server(
+    *arguments: str, python: tuple[str, ...] = ("-m", "lesionlens"), **environment: str
+) -> Server:
+    """Start a server on a free port and wait until it has said where.
+
+    Args:
+        arguments: More options of ``lesionlens app``.
+        python: What Python runs; takes the same arguments.
+        environment: Variables to set.
+    """
+    import os
+
+    command = [sys.executable, *python, "app", "--web", "--no-browser", *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    if not re.fullmatch(r"http://\S+:\d+", url):
+        process.kill()
+        raise AssertionError(f"no server: {url!r}\n{process.communicate()[1]}")
+    return Server(url, process)
+
+
+# ---------------------------------------------------------------- what leaves a browser
+
+
+@contextmanager
+def recorder() -> Iterator[tuple[str, list[str]]]:
+    """Yield the address of a proxy that lets nothing through, and what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def refuse(self) -> None:
+            asked.append(f"{self.command} {self.path}")
+            with suppress(OSError):  # who asked did not wait for the answer
+                self.send_error(502)
+
+        do_CONNECT = do_GET = do_POST = do_PUT = do_HEAD = do_OPTIONS = refuse
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as proxy:
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{proxy.server_address[1]}", asked
+        proxy.shutdown()
+
+
+def through(proxy: str) -> tuple[str, str]:
+    """Return the flags that send all but this machine's addresses through a proxy."""
+    return f"--proxy-server={proxy}", "--proxy-bypass-list=127.0.0.1"
+
+
+# ---------------------------------------------------------------- somebody at the page
+
+
+@dataclass
+class App:
+    """The page of one browser session, in the hands of somebody.
+
+    Names are looked for as wholes or as parts, in words that are read out: ``app.texts`` has
+    them in the language of the page.
+    """
+
+    page: Page
+    texts: Texts
+    problems: list[str] = field(default_factory=list)  # errors that the browser reported
+
+    @classmethod
+    def open(
+        cls,
+        browser: Browser,
+        url: str,
+        *,
+        size: tuple[int, int] = PHONE,
+        language: str = "en",
+        dark: bool = False,
+        camera: bool = True,
+        consent: bool = True,
+    ) -> App:
+        """Open the app in a browser profile of its own and wait for its first screen.
+
+        Args:
+            browser: Where.
+            url: The server's address, with or without a route.
+            size: Of the screen, in CSS pixels.
+            language: Of the browser: en, id, es, pt or fr.
+            dark: Whether the system is dark.
+            camera: Whether the camera is allowed; else it is refused.
+            consent: Whether to go through the first screen.
+        """
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            locale={"en": "en-US", "id": "id-ID", "es": "es-ES", "pt": "pt-BR", "fr": "fr-FR"}[
+                language
+            ],
+            color_scheme="dark" if dark else "light",
+            permissions=["camera"] if camera else [],
+            accept_downloads=True,
+        )
+        context.set_default_timeout(_WAIT_MS)
+        app = cls(context.new_page(), Texts(language))
+        app.page.on("pageerror", lambda error: app.problems.append(f"error: {error}"))
+        app.page.on("console", app._hear)
+        app.page.goto(url)
+        app._turn_meanings_on()
+        if consent:
+            app.agree()
+        return app
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error" and _REFUSED not in message.text:
+            self.problems.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def _turn_meanings_on(self) -> None:
+        """Do what a screen reader does first: Flutter makes the tree only if it is asked to."""
+        self.page.wait_for_selector("flt-semantics-placeholder", state="attached")
+        self.page.eval_on_selector("flt-semantics-placeholder", "element => element.click()")
+        self.page.wait_for_selector("flt-semantics", state="attached")
+
+    def close(self) -> None:
+        """Close the page and forget its profile."""
+        self.page.context.close()
+
+    def agree(self) -> None:
+        """Go through the first screen."""
+        self.tap(self.texts("consent.read"), role="checkbox")
+        self.tap(self.texts("consent.agree"))
+        self.wait_for_text(self.texts("common.tab_scan"))
+
+    def find(self, name: str | re.Pattern[str], *, role: str = "button") -> Locator:
+        """Return what has a role and a name, or a name that starts with it."""
+        exact = isinstance(name, str)
+        return self.page.get_by_role(role, name=name, exact=exact).first  # type: ignore[arg-type]
+
+    def tap(self, name: str | re.Pattern[str], *, role: str = "button") -> None:
+        """Tap a control, having scrolled to it and waited until it can be used and stands still."""
+        found = self.wait_for(name, role=role)
+        self._wait_for(found.and_(self.page.locator(":not([aria-disabled=true])")))
+        x, y, width, height = self.place_of(found)
+        self.page.mouse.click(x + width / 2, y + height / 2)
+
+    def place_of(self, found: Locator) -> tuple[float, float, float, float]:
+        """Return where something is on the screen (x, y, width, height), scrolled into it."""
+        self._wait_for(found)
+        size = self.page.viewport_size or {"width": 0, "height": 0}
+        for _ in range(40):
+            x, y, width, height = found.evaluate(_STANDS_STILL)
+            middle = y + height / 2
+            if 0 <= middle <= size["height"] and 0 <= x + width / 2 <= size["width"]:
+                return x, y, width, height
+            self.page.mouse.move(size["width"] / 2, size["height"] / 2)
+            self.page.mouse.wheel(0, middle - size["height"] / 2)
+            self.settle()
+        raise AssertionError(f"{found} cannot be scrolled to: it is at {x:.0f}, {y:.0f}")
+
+    def settle(self) -> None:
+        """Wait until the next frames are drawn."""
+        self.page.evaluate(_NEXT_FRAMES)
+
+    def wait_for_text(self, text: str | re.Pattern[str]) -> Locator:
+        """Wait until a text is on the screen or in a label."""
+        found = self.page.get_by_text(text).or_(self.page.get_by_label(text)).first
+        self._wait_for(found)
+        return found
+
+    def wait_for(self, name: str | re.Pattern[str], *, role: str = "button") -> Locator:
+        """Wait until there is a control with a name."""
+        found = self.find(name, role=role)
+        self._wait_for(found)
+        return found
+
+    def _wait_for(self, found: Locator) -> None:
+        from playwright.sync_api import TimeoutError as TooLate
+
+        try:
+            found.wait_for(state="attached")
+        except TooLate as error:
+            raise AssertionError(
+                f"{str(error).splitlines()[-1].strip(' -')}; at {self.page.url} there is\n"
+                f"{self.read()}\nand went wrong\n{self.problems}"
+            ) from error
+
+    def has_text(self, text: str | re.Pattern[str]) -> bool:
+        """Tell whether a text is there now; does not wait."""
+        found = self.page.get_by_text(text).or_(self.page.get_by_label(text))
+        return found.count() > 0
+
+    def read(self) -> str:
+        """Return all that a screen reader would read out, one line each."""
+        return str(self.page.evaluate(_READ_OUT))
+
+    def upload(self, path: Path | str, button: str) -> None:
+        """Tap a button that asks for a file, and give it one."""
+        with self.page.expect_file_chooser() as asked:
+            self.tap(button)
+        asked.value.set_files(path)
+
+    def drop(self, name: str, data: bytes, *, kind: str = "drop") -> bool:
+        """Drop a file on the page, or ``paste`` it; returns whether the page took it."""
+        return bool(self.page.evaluate(_BRING, {"kind": kind, "name": name, "data": list(data)}))
+
+    def back(self) -> None:
+        """Press the browser's back button."""
+        self.page.go_back(wait_until="commit")
+        self.settle()
+
+    def reload(self) -> None:
+        """Load the page anew; the session goes on."""
+        self.page.reload()
+        self._turn_meanings_on()
+
+    def screenshot(self, path: Path | str) -> Path:
+        """Draw what is on the screen into a PNG."""
+        self.settle()
+        self.page.screenshot(path=path)
+        return Path(path)
+
+
+#: The box of an element once two frames in a row have it in the same place.
+_STANDS_STILL = """element => new Promise((resolve) => {
+  const box = () => {
+    const {x, y, width, height} = element.getBoundingClientRect();
+    return [x, y, width, height];
+  };
+  let last = box();
+  const look = () => requestAnimationFrame(() => requestAnimationFrame(() => {
+    const now = box();
+    if (now.every((value, i) => Math.abs(value - last[i]) < 0.5)) resolve(now);
+    else { last = now; look(); }
+  }));
+  look();
+})"""
+_NEXT_FRAMES = """() => new Promise((resolve) => {
+  requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+})"""
+_READ_OUT = """() => [...document.querySelectorAll('flt-semantics-host *')]
+  .map((e) => e.getAttribute('aria-label') || e.value
+    || (e.children.length ? '' : e.textContent))
+  .map((text) => text.trim()).filter(Boolean).join('\\n')"""
+_BRING = """({kind, name, data}) => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(data)], name, {type: 'image/png'}));
+  const options = {bubbles: true, cancelable: true};
+  const event = kind === 'paste'
+    ? new ClipboardEvent('paste', {...options, clipboardData: files})
+    : new DragEvent(kind, {...options, dataTransfer: files});
+  (document.querySelector('flutter-view') ?? document.body).dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
