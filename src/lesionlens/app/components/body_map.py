@@ -91,7 +91,7 @@ def _place_list(
         label=texts("body.list_label"),
         value=selected or _NOWHERE,
         color=ft.Colors.ON_SURFACE,
-        expanded_insets=ft.Padding.all(0),  # as wide as there is room
+        expand=True,  # as wide as there is room
         menu_height=400,
         options=[
             ft.DropdownOption(key=_NOWHERE, text=texts("body.none")),
@@ -110,7 +110,7 @@ def _place_list(
         on_select=pick,
     )
     # The label stands on the upper edge: room for its upper half, at twice the size, too.
-    return ft.Container(places, padding=ft.Padding.only(top=GAP))
+    return ft.Container(ft.Row([places]), padding=ft.Padding.only(top=GAP))
 
 
 def _figure(

@@ -82,20 +82,23 @@ def _site_filter(session: Session, browse: Browse) -> ft.Control:
     ground = ft.Colors.SECONDARY_CONTAINER if chosen else ft.Colors.TRANSPARENT
     menu = ft.PopupMenuButton(
         tooltip=texts("history.filter_place", place=name),
-        content=ft.Container(
-            ft.Row(
-                [
-                    ft.Icon(ft.Icons.ACCESSIBILITY_NEW, size=18),
-                    words(name, Style.LABEL_LARGE),
-                    ft.Icon(ft.Icons.ARROW_DROP_DOWN, size=20),
-                ],
-                spacing=6,
-                tight=True,
+        content=ft.Container(  # taller to the finger than to the eye, as the chips beside it are
+            ft.Container(
+                ft.Row(
+                    [
+                        ft.Icon(ft.Icons.ACCESSIBILITY_NEW, size=18),
+                        words(name, Style.LABEL_LARGE),
+                        ft.Icon(ft.Icons.ARROW_DROP_DOWN, size=20),
+                    ],
+                    spacing=6,
+                    tight=True,
+                ),
+                border=ft.Border.all(1, ft.Colors.OUTLINE_VARIANT),
+                border_radius=RADIUS / 2,
+                bgcolor=ground,
+                padding=ft.Padding.symmetric(horizontal=10, vertical=7),
             ),
-            border=ft.Border.all(1, ft.Colors.OUTLINE_VARIANT),
-            border_radius=RADIUS / 2,
-            bgcolor=ground,
-            padding=ft.Padding.symmetric(horizontal=10, vertical=7),
+            padding=ft.Padding.symmetric(vertical=6),
         ),
         items=[
             ft.PopupMenuItem(
