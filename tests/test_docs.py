@@ -160,11 +160,12 @@ def test_every_module_has_its_place_in_the_design() -> None:
     places: dict[str, set[str]] = {"": set()}
     folder = ""
     for line in layout.splitlines():
-        found = re.match(r"(\w+)/", line)
+        found = re.match(r"(\w+(?:/\w+)?)/ ", line)
         folder = found.group(1) if found else folder
         places.setdefault(folder, set()).update(re.findall(r"\b\w+\.py\b", line))
     package = Path(lesionlens.__file__).parent
-    for folder in ("", "data", "train", "evidence", "cli"):
+    folders = ("", "data", "train", "evidence", "app", "app/components", "cli")
+    for folder in folders:
         modules = {path.name for path in (package / folder).glob("[!_]*.py")}
         assert places[folder] == modules, f"docs/design.md, layout of {folder or 'the package'}"
 

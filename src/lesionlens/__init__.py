@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lesionlens.labels import Label as Label
     from lesionlens.records import Prediction as Prediction
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _HOMES = {
     "Classifier": "lesionlens.classifier",
