@@ -1,0 +1,173 @@
+"""The first screen, settings and the frame in a browser: reached by keyboard, kept over visits."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+
+import kit
+import pytest
+from PIL import Image
+
+from lesionlens.app.preferences import TEXT_SCALES
+from lesionlens.app.texts import LANGUAGES, Texts
+from lesionlens.app.theme import role
+
+pytestmark = pytest.mark.app
+
+OpenApp = Callable[..., kit.App]
+SIZES = [kit.SMALL, kit.PHONE, kit.TABLET, kit.LAPTOP]
+
+
+def settings(app: kit.App) -> None:
+    words = app.texts("common.tab_settings")
+    size = app.page.viewport_size
+    assert size is not None
+    if size["width"] < 600:
+        app.tap(words, role="tab")
+    else:  # a rail's places are buttons that say which of how many they are
+        app.tap(re_start(words))
+    app.wait_for_text(app.texts("settings.language"))
+
+
+def ground_of(app: kit.App) -> str:
+    """Return the colour that most of the screen has, as ``#RRGGBB``."""
+    app.settle()
+    picture = Image.open(io.BytesIO(app.page.screenshot())).convert("RGB")
+    colors = picture.getcolors(picture.width * picture.height)
+    assert colors is not None
+    red, green, blue = max(colors)[1]  # type: ignore[misc]
+    return f"#{red:02X}{green:02X}{blue:02X}"
+
+
+def wait_for_ground(app: kit.App, *roles: str, is_dark: bool) -> None:
+    """Wait until the page has changed over; whole cards may cover most of it."""
+    wanted = {role(name, is_dark=is_dark) for name in roles}
+    for _ in range(50):
+        if ground_of(app) in wanted:
+            return
+    raise AssertionError(f"the page is {ground_of(app)}, not one of {wanted}")
+
+
+def test_consent_is_asked_for_once_and_not_again_after_a_reload(open_app: OpenApp) -> None:
+    app = open_app(consent=False)
+    agree = app.find(app.texts("consent.agree"))
+    app.wait_for(app.texts("consent.agree"))
+    assert agree.get_attribute("aria-disabled") == "true"
+    app.agree()
+    app.page.evaluate("sessionStorage.clear()")  # a new visit: the server knows nobody
+    app.reload()
+    app.wait_for(app.texts("common.tab_scan"), role="tab")
+
+
+def test_the_first_screen_says_which_machine_the_pictures_go_to(open_app: OpenApp) -> None:
+    app = open_app(consent=False)
+    host = app.page.url.split("/")[2]
+    app.wait_for_text(app.texts("consent.where.this_machine", host=host))
+
+
+def test_a_language_chosen_before_consent_stays(open_app: OpenApp) -> None:
+    app = open_app(consent=False)
+    app.tap(LANGUAGES["id"])
+    app.texts = Texts("id")
+    app.wait_for_text(app.texts("consent.title"))
+    app.agree()
+    settings(app)
+    assert app.page.title().startswith("Setelan")
+
+
+def test_what_was_chosen_is_still_so_in_a_new_session(open_app: OpenApp) -> None:
+    app = open_app()
+    settings(app)
+    app.tap(app.texts("settings.dark"))
+    wait_for_ground(app, "surface", "surface_container_low", is_dark=True)
+    app.page.evaluate("sessionStorage.clear()")
+    app.reload()
+    app.wait_for_text(app.texts("settings.language"))  # and the page is where it was
+    wait_for_ground(app, "surface", "surface_container_low", is_dark=True)
+
+
+def test_the_page_follows_the_systems_light_and_dark(open_app: OpenApp) -> None:
+    app = open_app(dark=True)
+    settings(app)
+    wait_for_ground(app, "surface", "surface_container_low", is_dark=True)
+    app.page.emulate_media(color_scheme="light")
+    wait_for_ground(app, "surface", "surface_container_low", is_dark=False)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_every_page_of_settings_can_be_read_at_every_size(
+    open_app: OpenApp, size: tuple[int, int]
+) -> None:
+    app = open_app(size=size)
+    settings(app)
+    for _ in TEXT_SCALES[1:]:
+        app.tap(app.texts("settings.text.larger"))
+        app.page.mouse.move(1, 1)  # the button's hint would lie over it
+    for place, words in (
+        ("about", app.texts("about.purpose")),
+        ("model", app.texts("model.limits")),
+        ("licences", app.texts("about.parts")),
+    ):
+        app.tap(re_start(app.texts(f"settings.{place}")))
+        found = app.wait_for_text(words)
+        x, _, width, _ = app.place_of(found)
+        assert x >= 0
+        assert x + width <= size[0]
+        app.tap(app.texts("common.back"))
+        app.wait_for_text(app.texts("settings.language"))
+
+
+def re_start(words: str) -> re.Pattern[str]:
+    """Match a name that starts with words and goes on."""
+    return re.compile(f"^{re.escape(words)}")
+
+
+def test_the_browsers_back_and_escape_close_what_is_on_top(open_app: OpenApp) -> None:
+    app = open_app()
+    settings(app)
+    app.tap(re_start(app.texts("settings.about")))
+    app.wait_for_text(app.texts("about.purpose"))
+    assert app.page.url.endswith("/settings/about")
+    app.back()
+    app.wait_for_text(app.texts("settings.language"))
+    app.tap(re_start(app.texts("settings.about")))
+    app.wait_for_text(app.texts("about.purpose"))
+    app.page.keyboard.press("Escape")
+    app.wait_for_text(app.texts("settings.language"))
+
+
+def test_a_keyboard_alone_gets_through_the_first_screen(open_app: OpenApp) -> None:
+    """Tab goes from top to bottom, Space ticks, Enter agrees."""
+    app = open_app(consent=False, size=kit.LAPTOP)
+    app.wait_for(app.texts("consent.agree"))
+    reached = walk(app, until=app.texts("consent.leave"))
+    assert [name for name in reached if name in LANGUAGES.values()] == [
+        name for code, name in LANGUAGES.items() if code != "en"
+    ]  # the chosen one is called so
+    app.page.keyboard.press("Shift+Tab")
+    app.page.keyboard.press("Space")
+    box = app.find(app.texts("consent.read"), role="checkbox")
+    app.page.wait_for_function(
+        "box => box.getAttribute('aria-checked') === 'true'", arg=box.element_handle()
+    )
+    walk(app, until=app.texts("consent.agree"))
+    app.page.keyboard.press("Enter")
+    app.wait_for(re_start(app.texts("common.tab_scan")))
+
+
+def walk(app: kit.App, *, until: str) -> list[str]:
+    """Press Tab until what has a name is reached; returns the names on the way."""
+    reached: list[str] = []
+    for _ in range(40):
+        app.page.keyboard.press("Tab")
+        app.settle()
+        name = app.page.evaluate(
+            "() => (document.activeElement.getAttribute('aria-label')"
+            " || document.activeElement.textContent).trim()"
+        )
+        reached.append(name)
+        if name == until:
+            return reached
+    raise AssertionError(f"{until!r} was not reached: {reached}")
