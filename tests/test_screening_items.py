@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def test_a_name_that_is_no_text_is_spelled_out(classifier: Classifier, phantom_j
         (ImageError("x: has a password", reason="encrypted"), "encrypted"),
         (KeyError("odd"), "unexpected"),
         (RecursionError("deep"), "unexpected"),
+        (ImageError("x: of odd\udcff name", reason="unreadable"), "unreadable"),
     ],
 )
 def test_whatever_a_reader_raises_is_one_row(
@@ -126,6 +128,7 @@ def test_whatever_a_reader_raises_is_one_row(
     assert isinstance(failure, Failure)
     assert failure.reason == reason
     assert failure.error.startswith("x: ")
+    assert items.as_table([failure], 0).num_rows == 1
 
 
 def test_memory_that_runs_out_while_decoding_is_said_so(
@@ -167,3 +170,11 @@ def test_a_table_has_rows_and_failures_side_by_side(
     assert {results.field(f"probability_{label}").type for label in ("BCC", "SCC", "Normal")} == {
         pa.float64()
     }
+
+
+def test_every_reason_and_column_is_in_the_docs() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "screen.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)`", page))
+    # The part of an image is what the app asks for, not this.
+    assert set(items.REASONS) - {"part_too_small"} <= told
+    assert set(items.column_names()) <= told

@@ -175,6 +175,21 @@ def test_a_damaged_chunk_is_judged_again(tmp_path: Path, settings: Settings) -> 
         assert job.new_chunk() == 2
 
 
+def test_what_failed_is_pending_again_on_demand(tmp_path: Path, settings: Settings) -> None:
+    out = tmp_path / "out"
+    with Job(out, settings) as job:
+        write_chunk(job.chunk_path(0), [row("a"), Failure("b", "remote_error", "b: no")], 0)
+        write_chunk(job.chunk_path(1), [row("c")], 1)
+    with Job(out, settings, retry=True) as job:
+        assert pending(job, named("a", "b", "c")) == ["b"]
+        write_chunk(job.chunk_path(job.new_chunk()), [row("b")], 2)
+        assert finish(job, FACTS).reasons == {}
+    assert sorted(pq.read_table(out / "results.parquet").column("uri").to_pylist()) == [
+        "a", "b", "c"
+    ]  # fmt: skip
+    assert not (out / "errors.csv").exists()
+
+
 def test_what_a_killed_run_was_writing_is_swept_away(tmp_path: Path, settings: Settings) -> None:
     with Job(tmp_path / "out", settings) as job:
         part = job.chunks / ".00000000.parquet.x1.part"

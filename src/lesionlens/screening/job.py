@@ -25,9 +25,15 @@ import numpy as np
 
 from lesionlens import __version__
 from lesionlens.errors import DataError, LesionLensError
-from lesionlens.files import read_json, write_json
-from lesionlens.screening.items import SCHEMA_VERSION, Item, key_of
-from lesionlens.screening.progress import Pause, Stop
+from lesionlens.files import atomic_write, read_json, write_json
+from lesionlens.screening.items import (
+    ERROR_COLUMNS,
+    SCHEMA_VERSION,
+    Item,
+    column_names,
+    key_of,
+)
+from lesionlens.screening.progress import Pause
 
 if TYPE_CHECKING:
     from lesionlens.bundle import Bundle
@@ -84,7 +90,8 @@ def make_settings(
         shard: which part of the sources.
 
     Raises:
-        LesionLensError: the bundle has no such policy, or ``views`` is out of range.
+        LesionLensError: the bundle has no such policy, ``views`` is out of range, or a column
+            to keep has a name that results use themselves.
     """
     import hashlib
     import json
@@ -92,6 +99,13 @@ def make_settings(
     from lesionlens.views import check_views
 
     bundle.spec.policy(policy)
+    keep = tuple(keep)
+    taken = sorted({*column_names(), *ERROR_COLUMNS} & set(keep))
+    if taken:
+        raise LesionLensError(
+            f"column {taken[0]!r}: cannot be carried along, as results have one of that name; "
+            "rename it in the table"
+        )
     spec = json.dumps(bundle.spec.as_json(), sort_keys=True).encode()
     return Settings(
         sources=tuple(s if "://" in s or s == "-" else os.path.abspath(s) for s in sources),
@@ -100,7 +114,7 @@ def make_settings(
         policy=policy,
         views=check_views(bundle.spec.views if views is None else views),
         gate=gate,
-        keep=tuple(keep),
+        keep=keep,
         shard=str(shard) if shard else "",
     )
 
@@ -174,6 +188,7 @@ class Job:
         directory: the run folder; made if need be.
         settings: what is to be run.
         restart: whether to throw away what an earlier run left there.
+        retry: whether what failed before is to be done again.
         wait: called with a sentence when another process still holds the folder.
 
     Raises:
@@ -187,14 +202,16 @@ class Job:
         settings: Settings,
         *,
         restart: bool = False,
+        retry: bool = False,
         wait: Callable[[str], None] = lambda words: None,
     ) -> None:
         self.directory = Path(directory)
         self.settings = settings
         self.chunks = self.directory / CHUNKS
+        self._shard = Shard.parse(settings.shard) if settings.shard else None
         self.n_damaged = 0  # chunks that could not be read; what was in them is judged again
         self.n_twice = 0  # items of a name that came before in this run
-        self._open(restart, wait)
+        self._open(restart, retry, wait)
 
     def __enter__(self) -> Job:
         return self
@@ -218,33 +235,23 @@ class Job:
 
     def pending(self, items: Iterable[Item | Pause]) -> Iterator[Item | Pause]:
         """Yield the items of this shard that are neither done nor handed out yet, and pauses."""
-        shard = Shard.parse(self.settings.shard) if self.settings.shard else None
         is_first_look = True
         for item in items:
             if isinstance(item, Pause):
                 is_first_look = False
                 yield item
-                continue
-            key = key_of(item.name)
-            if (shard and not shard.has(key)) or key in self._done:
-                continue
-            if self._handed.add(key):
-                yield item
-            elif is_first_look:  # two items of one name; later looks find the same ones again
-                self.n_twice += 1
+            elif self.is_to_do(item):
+                if self._handed.add(key_of(item.name)):
+                    yield item
+                elif is_first_look:  # two items of one name; later looks find the same ones again
+                    self.n_twice += 1
 
-    def count_pending(self, items: Iterable[Item], stop: Stop) -> int:
-        """Return how many items of this shard are not done yet; may run beside ``pending``."""
-        shard = Shard.parse(self.settings.shard) if self.settings.shard else None
-        n = 0
-        for item in items:
-            if stop.is_requested:
-                break
-            key = key_of(item.name)
-            n += (shard is None or shard.has(key)) and key not in self._done
-        return n
+    def is_to_do(self, item: Item) -> bool:
+        """Return whether an item is of this shard and no earlier run has done it."""
+        key = key_of(item.name)
+        return (self._shard is None or self._shard.has(key)) and key not in self._done
 
-    def _open(self, restart: bool, wait: Callable[[str], None]) -> None:
+    def _open(self, restart: bool, retry: bool, wait: Callable[[str], None]) -> None:
         file = self.directory / JOB_FILE
         if self.directory.is_dir() and not file.exists() and any(self.directory.iterdir()):
             left = [p.name for p in self.directory.iterdir() if p.name not in (".lock", CHUNKS)]
@@ -270,7 +277,7 @@ class Job:
                 self._create(file)
             for part in (*self.directory.glob(".*.part"), *self.chunks.glob(".*.part")):
                 part.unlink()  # of a run that was killed while it wrote
-            self._done = Keys(self._read_keys())
+            self._done = Keys(self._read_keys(retry))
             self._handed = Keys()
         except BaseException:
             self.lock.release()
@@ -317,7 +324,7 @@ class Job:
             )
         self.content = content
 
-    def _read_keys(self) -> np.ndarray:
+    def _read_keys(self, retry: bool) -> np.ndarray:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -326,6 +333,8 @@ class Job:
         for path in chunk_files(self.chunks):
             self._n_chunks = max(self._n_chunks, int(path.stem) + 1)
             try:
+                if retry:
+                    _drop_failures(path)
                 names = pq.ParquetFile(path).read(columns=["uri"]).column("uri").to_pylist()
             except (OSError, pa.ArrowException):
                 path.unlink()
@@ -333,6 +342,18 @@ class Job:
                 continue
             keys.append(np.fromiter(map(key_of, names), np.uint64, len(names)))
         return np.concatenate(keys) if keys else np.empty(0, np.uint64)
+
+
+def _drop_failures(path: Path) -> None:
+    """Write a chunk anew without what failed, so that this is to be done again."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(path).read()
+    judged = table.filter(pc.is_null(table.column("reason")))
+    if judged.num_rows < table.num_rows:
+        with atomic_write(path, "wb") as file:
+            pq.write_table(judged, file, compression="zstd")
 
 
 def chunk_files(directory: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from lesionlens.screening.writing import RunFacts, Totals, finish
 
 if TYPE_CHECKING:
     from lesionlens.bundle import Bundle
+    from lesionlens.screening.sources import ImageSource
 
 #: Free disk that a run wants to see before it begins.
 _LEAST_FREE_BYTES = 50_000_000
@@ -38,6 +39,7 @@ class Plan:
     timeout_s: float = 30.0  # that an image may take
     limit: int | None = None  # images, at most
     is_restart: bool = False  # throw away what is there
+    is_retry: bool = False  # judge again what failed before
     is_watching: bool = False  # go on as files arrive
 
 
@@ -54,9 +56,8 @@ class Outcome:
 
 def run(
     plan: Plan,
-    source: Iterable[Item],
+    source: ImageSource,
     *,
-    count: Callable[[], Iterable[Item]] | None,
     stop: Stop,
     listener: Listener,
     note: Callable[[str], None],
@@ -65,8 +66,7 @@ def run(
 
     Args:
         plan: what is to be run.
-        source: the items.
-        count: gives them once more, to be counted beside the run; None: that would take as long.
+        source: where the images are.
         stop: ends it early, with what is running finished and results written.
         listener: told how it goes.
         note: told what a person should know.
@@ -76,7 +76,9 @@ def run(
     """
     check_free_space(plan.directory, _LEAST_FREE_BYTES)
     settings = plan.settings
-    with Job(plan.directory, settings, restart=plan.is_restart, wait=note) as job:
+    with Job(
+        plan.directory, settings, restart=plan.is_restart, retry=plan.is_retry, wait=note
+    ) as job:
         if job.n_damaged:
             note(
                 f"{job.n_damaged:,} damaged chunks were thrown away; their images are judged again"
@@ -86,8 +88,8 @@ def run(
         meter = Meter(job.n_done)
         ending = _Ending(plan, job, meter, stop)
         setup = Setup(plan.bundle, settings.policy, settings.views, settings.gate, settings.keep)
-        if count is not None and not plan.is_watching:
-            _count_beside(job, count(), plan.limit, meter, stop)
+        if not plan.is_watching:
+            _count_beside(job, source, plan.limit, meter)
         looks = watch(source, stop) if plan.is_watching else source
         items = _limited(job.pending(looks), plan.limit, ending)
         try:
@@ -157,16 +159,15 @@ def _limited(
         yield item
 
 
-def _count_beside(
-    job: Job, items: Iterable[Item], limit: int | None, meter: Meter, stop: Stop
-) -> None:
+def _count_beside(job: Job, source: ImageSource, limit: int | None, meter: Meter) -> None:
     """Count in a thread what there is to do, for the time left."""
 
     def count() -> None:
         try:
-            n = job.count_pending(items, stop)
+            n = source.count(job.is_to_do)
         except LesionLensError:  # whoever judges comes by the same, and tells
             return
-        meter.n_total = n if limit is None else min(n, limit)
+        if n is not None:
+            meter.n_total = n if limit is None else min(n, limit)
 
     threading.Thread(target=count, name="lesionlens-count", daemon=True).start()

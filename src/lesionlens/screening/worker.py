@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lesionlens.errors import ImageError
 from lesionlens.imaging import load_pixels
 from lesionlens.labels import IN_SCOPE, Label
-from lesionlens.screening.items import Failure, Item, Record, Row, spelled
+from lesionlens.screening.items import Failure, Item, Record, Row
 from lesionlens.screening.reading import Reading, read_item
 
 if TYPE_CHECKING:
@@ -42,13 +42,8 @@ def judge_item(item: Item, classifier: Classifier, *, read: Reader = read_item) 
     except (ImageError, MemoryError) as error:
         return _as_failure(item, error)
     except Exception as error:
-        return Failure(
-            item.name,
-            "unexpected",
-            f"{item.name}: {type(error).__name__}: {error}; this is a fault of lesionlens, please "
-            "report it",
-            item.extra,
-        )
+        words = f"{type(error).__name__}: {error}; this is a fault of lesionlens, please report it"
+        return Failure(item.name, "unexpected", _text(f"{item.name}: {words}"), item.extra)
     stages = answer.stage_ms
     probabilities = answer.probabilities
     cancer = probabilities[Label.BCC] + probabilities[Label.SCC]
@@ -82,5 +77,10 @@ def _as_failure(item: Item, error: ImageError | MemoryError) -> Failure:
         return Failure(item.name, "out_of_memory", f"{item.name}: {words}", item.extra)
     # Bytes and arrays have no name of their own: imaging calls them "-".
     words = str(error)
-    words = f"{item.name}{words[1:]}" if words.startswith("-: ") else spelled(words)
-    return Failure(item.name, error.reason, words, item.extra)
+    words = f"{item.name}{words[1:]}" if words.startswith("-: ") else words
+    return Failure(item.name, error.reason, _text(words), item.extra)
+
+
+def _text(words: str) -> str:
+    """Return words that may quote a name as valid text."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8")
