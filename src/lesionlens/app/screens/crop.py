@@ -41,7 +41,9 @@ def crop_screen(session: Session) -> Screen:
             )
         ]
         return Screen(texts("crop.title"), body, width_px=_WIDE_PX, scrolls=False)
-    side_px = min(state.width_px - 2 * GAP, _FRAME_SHARE * state.height_px)
+    # Larger text takes more of the room.
+    share = _FRAME_SHARE / state.preferences.text_scale**0.4
+    side_px = min(state.width_px - 2 * GAP, share * state.height_px)
     body = [
         ft.Row([crop_frame(session, draft, side_px)], alignment=ft.MainAxisAlignment.CENTER),
         _scrolling(_controls(session, draft)),
