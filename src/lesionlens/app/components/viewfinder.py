@@ -40,7 +40,7 @@ def framed_viewfinder(
         # as the content of a control made anew, Flet would not tell it who its parent is now, and
         # it could not be asked for a picture.
         ft.Stack([live, ft.TransparentPointer(named)], fit=ft.StackFit.EXPAND),
-        bgcolor=ft.Colors.BLACK,
+        bgcolor=PHOTO_GROUND,
         border_radius=RADIUS,
         clip_behavior=ft.ClipBehavior.ANTI_ALIAS,
         expand=True,
