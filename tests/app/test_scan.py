@@ -6,14 +6,17 @@ import io
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import kit
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
-from playwright.sync_api import Locator
 
 from lesionlens.phantoms import draw
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
 
 pytestmark = pytest.mark.app
 
