@@ -67,7 +67,7 @@ def open_archive(location: str, *, is_listed: bool = False) -> Opened:
         is_listed: whether it is read from end to end rather than here and there.
 
     Raises:
-        OSError: not there, not allowed, no file; ImageError: a remote one that cannot be opened.
+        OSError: not there, not allowed, no file, not to be had; ValueError: no name of a file.
     """
     if is_url(location):
         from lesionlens.screening import remote
@@ -131,18 +131,19 @@ def read_member(member: Member, read: Callable[[Seekable], bytes]) -> bytes:
             reason="too_large",
         )
     try:
-        opened = _kept.get(member)
-        if opened.stamp() != member.stamp:
-            _kept.drop(member)
-            raise ImageError(
-                f"{member.uri}: the archive has changed since it was listed; run again when "
-                "nobody writes it",
-                reason="changed_while_read",
-            )
-        return read(opened.file)
+        for _ in range(2):
+            opened = _kept.get(member)
+            if opened.stamp() == member.stamp:
+                return read(opened.file)
+            _kept.drop(member)  # perhaps a file that was at this place before
+        raise ImageError(
+            f"{member.uri}: the archive has changed since it was listed; run again when nobody "
+            "writes it",
+            reason="changed_while_read",
+        )
     except ArchiveError as error:
         raise ImageError(f"{member.uri}: {error}", reason=error.reason) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         _kept.drop(member)
         raise refusal(error, member.uri) from error
 
@@ -260,7 +261,22 @@ def _unpacked(packed: Any, packing: str) -> Any:
         return lzma.LZMAFile(packed)
     import pyarrow as pa  # Python has Zstandard from 3.14 on
 
-    return pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd")
+    return pa.CompressedInputStream(pa.PythonFile(_Lent(packed), "r"), "zstd")
+
+
+class _Lent(io.RawIOBase):
+    """A file for who closes what he was given."""
+
+    def __init__(self, file: Seekable) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def unpacking_errors() -> tuple[type[Exception], ...]:

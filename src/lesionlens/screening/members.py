@@ -74,7 +74,7 @@ def members_of(
                 yield _named(item, name, extra)
     except ArchiveError as error:
         yield unusable(uri, location, error.reason, str(error), extra=extra)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         refused = refusal(error, uri)
         yield Unusable(uri, location, reason=refused.reason, error=str(refused), extra=extra)
 
@@ -131,11 +131,13 @@ def _tar(
         if is_nested(entry.name):
             yield _nested(location, entry.name)
             continue
+        head = b""
         if not kind_of(entry.name):
             if not (listing.all_files and entry.is_plain):
                 continue
             file.seek(entry.offset)
-            if not kind_of_bytes(file.read(min(HEAD_BYTES, entry.size))):
+            head = file.read(min(HEAD_BYTES, entry.size))
+            if not kind_of_bytes(head):
                 continue
         if entry.link:
             words = f"is a link in the archive to {entry.link}; that is judged, if it is in there"
@@ -149,8 +151,8 @@ def _tar(
                 packing=packing, stamp=stamp,
             )  # fmt: skip
             if packing and entry.size <= MAX_BYTES:
-                file.seek(entry.offset)
-                path, place = listing.spools[0].add(file, entry.size)
+                file.seek(entry.offset + len(head))  # never back: that is from the start again
+                path, place = listing.spools[0].add(file, entry.size, head=head)
                 member = replace(member, spool=path, spool_offset=place)
             yield member
 

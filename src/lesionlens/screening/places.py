@@ -6,6 +6,7 @@ engine does) and ``reading.read_item`` knows what to do.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -146,22 +147,26 @@ def member_uri(archive: str, name: str) -> str:
     return f"{archive}!/{re.sub('^/+', lambda found: '%2F' * len(found[0]), text)}"
 
 
-def refusal(error: OSError, uri: str) -> ImageError:
-    """Return what an error of the system means for the item ``uri``, as one with a reason."""
-    import errno
+def refusal(error: OSError | ValueError, uri: str) -> ImageError:
+    """Return what an error of the system means for the item ``uri``, as one with a reason.
 
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
+    Args:
+        error: of opening or reading; a ValueError is about a name that no file can have.
+        uri: what to call the item.
+    """
+    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
         return ImageError(f"{uri}: no such file", reason="not_found")
     if isinstance(error, PermissionError):
         return ImageError(
             f"{uri}: may not be read by this user; grant it, or run as one who may",
             reason="no_permission",
         )
+    number = error.errno or 0
     words = {
         errno.ELOOP: "is a symbolic link that leads back to itself",
         errno.ENAMETOOLONG: "its path is longer than this system opens; mount or link a folder "
         "further down and screen that",
-    }.get(error.errno or 0, f"cannot be read ({error.strerror or error})")
+    }.get(number, f"cannot be read ({error.strerror or error})")
     return ImageError(f"{uri}: {words}")
 
 

@@ -20,7 +20,7 @@ from lesionlens.errors import ImageError
 from lesionlens.screening import tars, zips
 from lesionlens.screening.archives import read_member
 from lesionlens.screening.items import Item
-from lesionlens.screening.places import MAX_BYTES, Member, Unusable, refusal
+from lesionlens.screening.places import HEAD_BYTES, MAX_BYTES, Member, Unusable, kind_of_bytes, refusal
 
 #: How long a file that is being written is given before it is read a second time.
 _SETTLE_S = 0.2
@@ -42,6 +42,10 @@ def read_item(item: Item) -> Reading:
     """
     if isinstance(item, Unusable):
         raise ImageError(item.error, reason=item.reason)
+    if item.frame is not None:
+        from lesionlens.screening import dicom
+
+        return dicom.read_frame(item)
     if isinstance(item, Member):
         content = _read_zip(item) if item.kind == "zip" else _read_tar(item)
     elif item.kind == "remote":
@@ -50,6 +54,10 @@ def read_item(item: Item) -> Reading:
         content = remote.fetch(item.location, uri=item.uri, size=item.size)
     else:
         content = _read_file(item)
+    if kind_of_bytes(content[:HEAD_BYTES]) == "dicom":
+        from lesionlens.screening import dicom
+
+        return dicom.read_content(item.uri, content)
     return Reading(content, hashlib.sha256(content).hexdigest())
 
 
@@ -75,7 +83,7 @@ def _read_file(item: Item) -> bytes:
     for _ in range(2):
         try:
             content, is_settled = _read_once(item)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise refusal(error, item.uri) from error
         if is_settled:
             return content

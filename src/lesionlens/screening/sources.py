@@ -153,7 +153,7 @@ class ImageSource:
             )
             return _Part(table.root, lambda: _listed(table))
         path = os.path.abspath(os.path.expanduser(source))
-        if os.path.isdir(path):
+        if source and os.path.isdir(path):
             return self._folder_part(path)
         if source and not os.path.lexists(path) and has_magic(source):
             return self._pattern_part(path)

@@ -112,10 +112,15 @@ class Spool:
         self._file: IO[bytes] | None = None
         self._n = 0
 
-    def add(self, file: Seekable, size: int) -> tuple[str, int]:
+    def add(self, file: Seekable, size: int, *, head: bytes = b"") -> tuple[str, int]:
         """Copy the next ``size`` bytes of ``file``; return the path and place they are at.
 
         An empty path where they found no place: the disk is full.
+
+        Args:
+            file: where they are.
+            size: how many.
+            head: the first of them, where they were read already.
 
         Raises:
             ArchiveError: ``file`` is damaged or ends before.
@@ -123,7 +128,7 @@ class Spool:
         path, place = self._room()
         left = size
         while left:
-            part = file.read(min(_STEP, left))
+            part, head = head or file.read(min(_STEP, left)), b""
             if not part:
                 raise ArchiveError("is cut off: the archive ends before its last member does")
             left -= len(part)
