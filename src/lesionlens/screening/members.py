@@ -10,6 +10,7 @@ from lesionlens.screening import tars, zips
 from lesionlens.screening.archives import ArchiveError, Names, Opened, Unpacking, open_archive
 from lesionlens.screening.items import Item
 from lesionlens.screening.places import (
+    HEAD_BYTES,
     MAX_BYTES,
     Member,
     Unusable,
@@ -22,9 +23,6 @@ from lesionlens.screening.places import (
     refusal,
     unusable,
 )
-
-#: What tells an image by its content.
-HEAD_BYTES = 132
 
 
 class CostlyError(Exception):

@@ -19,6 +19,8 @@ from lesionlens.screening.items import Item
 #: Encoded bytes of one image, at most. The largest that ``imaging.MAX_PIXELS`` lets through, a
 #: 120-megapixel BMP or TIFF of three bytes a pixel that is not packed, has 360 million.
 MAX_BYTES = 512 << 20
+#: First bytes of a file that tell an image by its content.
+HEAD_BYTES = 132
 #: DICOM files that have a suffix.
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 #: How a TAR is packed as a whole, by the end of its name.
@@ -89,6 +91,11 @@ def kind_of(name: str) -> str:
     if suffix == ZIP_SUFFIX:
         return "zip"
     return "tar" if lower.endswith(tuple(TAR_SUFFIXES)) else ""
+
+
+def is_dicomdir(name: str) -> bool:
+    """Whether a file of this name lists the DICOM files of a disc: they have no suffix."""
+    return os.path.basename(name).upper() == "DICOMDIR"
 
 
 def packing_of(name: str) -> str:

@@ -20,7 +20,7 @@ from lesionlens.errors import ImageError
 from lesionlens.screening import tars, zips
 from lesionlens.screening.archives import read_member
 from lesionlens.screening.items import Item
-from lesionlens.screening.places import HEAD_BYTES, MAX_BYTES, Member, Unusable, kind_of_bytes, refusal
+from lesionlens.screening.places import MAX_BYTES, Member, Unusable, kind_of_bytes, refusal
 
 #: How long a file that is being written is given before it is read a second time.
 _SETTLE_S = 0.2
@@ -36,6 +36,8 @@ class Reading:
 
 def read_item(item: Item) -> Reading:
     """Read an item's bytes, once.
+
+    DICOM, by its content, is read by ``dicom``.
 
     Raises:
         ImageError: it cannot be read; ``reason`` is one of ``items.REASONS``.
@@ -54,7 +56,7 @@ def read_item(item: Item) -> Reading:
         content = remote.fetch(item.location, uri=item.uri, size=item.size)
     else:
         content = _read_file(item)
-    if kind_of_bytes(content[:HEAD_BYTES]) == "dicom":
+    if kind_of_bytes(content) == "dicom":
         from lesionlens.screening import dicom
 
         return dicom.read_content(item.uri, content)

@@ -20,9 +20,11 @@ from urllib.request import url2pathname
 
 from lesionlens.errors import LesionLensError
 from lesionlens.screening.items import Item
-from lesionlens.screening.members import HEAD_BYTES, CostlyError, Listing, members_of
+from lesionlens.screening.members import CostlyError, Listing, members_of
 from lesionlens.screening.places import (
+    HEAD_BYTES,
     Unusable,
+    is_dicomdir,
     is_hidden,
     is_url,
     kind_of,
@@ -42,6 +44,7 @@ class SourceOptions:
     images_root: str = ""  # folder that paths in lists and tables start from; empty: their own
     path_column: str = ""  # of tables; empty: the first of tables.PATH_COLUMNS
     keep: tuple[str, ...] = ()  # columns of tables that are carried along
+    keep_dicom: tuple[str, ...] = ()  # the same of DICOM files: attributes by keyword
     skip: tuple[str, ...] = ()  # folders that are left out: that of the run
 
 
@@ -129,9 +132,17 @@ class ImageSource:
                         place.location, uri, place.kind, listing, extra=place.extra
                     )
                 else:
-                    yield Item(
+                    item = Item(
                         uri, place.location, kind=place.kind, size=place.size, extra=place.extra
                     )
+                    yield from self._frames(item)
+
+    def _frames(self, item: Item) -> Iterator[Item]:
+        if item.kind != "dicom":
+            return iter((item,))
+        from lesionlens.screening.dicom import frames_of
+
+        return frames_of(item, keep=self.options.keep_dicom)
 
     def _uri(self, location: str, name: str) -> str:
         if is_url(location):
@@ -163,6 +174,8 @@ class ImageSource:
                 "a list (.txt, or - for standard input), CSV or Parquet of paths, and an address "
                 "(s3://, gs://, http://, https://) are accepted"
             )
+        if is_dicomdir(path):
+            return _Part(os.path.dirname(path), lambda: _listed_in_dicomdir(path))
         return _Part(os.path.dirname(path), lambda: iter((_Place(path, _kind(path)),)))
 
     def _folder_part(self, root: str, wanted: Wanted | None = None) -> _Part:
@@ -170,7 +183,7 @@ class ImageSource:
 
         def is_taken(path: str) -> bool:
             return (wanted is None or wanted(path)) and (
-                all_files or path.endswith("/") or bool(kind_of(path))
+                all_files or path.endswith("/") or bool(kind_of(path)) or is_dicomdir(path)
             )
 
         walk = Walk(root, is_taken, skip=self.options.skip)
@@ -179,6 +192,10 @@ class ImageSource:
             for found in walk:
                 if isinstance(found, Closed):
                     yield found
+                elif is_dicomdir(found.location):
+                    if not all_files:  # with it, all that is listed is found where it lies
+                        listed = _listed_in_dicomdir(found.location)
+                        yield from (place for place in listed if not kind_of(place.location))
                 elif kind := kind_of(found.location) or _sniffed(found.location):
                     yield _Place(found.location, kind)
 
@@ -231,6 +248,12 @@ def _kind(location: str) -> str:
         kind = kind_of(urlsplit(location).path)
         return kind if kind in ("zip", "tar") else "remote"
     return kind_of(location) or "file"
+
+
+def _listed_in_dicomdir(path: str) -> Iterator[_Place]:
+    from lesionlens.screening.dicom import listed_in
+
+    return (_Place(location, "dicom") for location in listed_in(path))
 
 
 def _listed(table: Table) -> Iterator[_Place]:
