@@ -108,6 +108,28 @@ def test_looking_says_what_is_wrong_with_the_part_alone() -> None:
     assert dark - light
 
 
+def test_what_was_looked_at_is_judged_as_it_would_be_without_and_nothing_else_is_taken_for_it():
+    part, other = (0.125, 0.0, 0.875, 1.0), (0.0, 0.0, 0.75, 1.0)
+
+    async def judge():
+        engine = shared_engine()
+        photo, second = await engine.open(jpeg_of("bcc")), await engine.open(jpeg_of("scc"))
+        options = {"views": 1, "policy": "balanced"}
+        plain = [await engine.judge(p, b, **options) for p, b in ((photo, part), (photo, other))]
+        plain.append(await engine.judge(second, part, **options))
+        looked = []
+        for p, b in ((photo, part), (photo, other), (second, part)):
+            await engine.look(photo, part)
+            looked.append(await engine.judge(p, b, **options))
+        return plain, looked
+
+    plain, looked = asyncio.run(judge())
+    for one, two in zip(plain, looked, strict=True):
+        assert one.prediction.probabilities == two.prediction.probabilities
+        assert (one.picture, one.thumbnail) == (two.picture, two.thumbnail)
+    assert [answer.milliseconds["decode"] == 0 for answer in looked] == [True, False, False]
+
+
 def test_a_poor_photo_is_told_so_and_judged_when_asked_to() -> None:
     stream = io.BytesIO()
     Image.new("RGB", (600, 450), (3, 3, 3)).save(stream, "JPEG")

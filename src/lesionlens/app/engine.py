@@ -23,7 +23,7 @@ from PIL import Image
 from lesionlens.bundle import ModelSpec, load_bundle
 from lesionlens.classifier import Classifier
 from lesionlens.errors import ImageError
-from lesionlens.imaging import Box, load_picture, load_pixels
+from lesionlens.imaging import Box, Pixels, load_picture, load_pixels
 from lesionlens.quality import assess
 from lesionlens.records import Prediction, Quality
 from lesionlens.render import overlay
@@ -63,12 +63,26 @@ class Answer:
     box: Box  # the part that was judged
     picture: bytes  # JPEG of that part, longest side at most KEPT_PX
     thumbnail: bytes  # JPEG, longest side at most THUMBNAIL_PX
-    milliseconds: dict[str, float]  # decode, views, model, judge, pictures, total
+    #: decode, views, model, judge, pictures, total; what a look had done already takes none.
+    milliseconds: dict[str, float]
 
     @property
     def total_ms(self) -> float:
         """From the tap to the answer, inside this process."""
         return self.milliseconds["total"]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a photo, read for the model and drawn for the history."""
+
+    sha256: str  # of the photo
+    box: Box
+    pixels: Pixels
+    picture: bytes  # as Answer has them
+    thumbnail: bytes
+    decode_ms: float
+    pictures_ms: float
 
 
 class Engine:
@@ -88,6 +102,7 @@ class Engine:
         self._bundle = load_bundle(model)
         self._threads = threads
         self._classifiers: dict[tuple[str, bool], Classifier] = {}
+        self._looked_at: _Part | None = None  # which the next judge most likely asks for
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
 
     @property
@@ -127,12 +142,12 @@ class Engine:
         return await self._do(lambda: _open(data, name))
 
     async def look(self, photo: Photo, box: Box) -> Quality:
-        """Measure the part of a photo that would be judged.
+        """Measure the part of a photo that would be judged, and make it ready for that.
 
         Raises:
             ImageError: the part is too small, or the pixels turn out to be damaged.
         """
-        return await self._do(lambda: assess(load_pixels(photo.data, box=box)))
+        return await self._do(lambda: self._look(photo, box))
 
     async def judge(
         self, photo: Photo, box: Box, *, views: int, policy: str, gate: bool = True
@@ -170,30 +185,51 @@ class Engine:
             )
         return self._classifiers[key]
 
-    def _judge(self, photo: Photo, box: Box, views: int, policy: str, gate: bool) -> Answer:
+    def _look(self, photo: Photo, box: Box) -> Quality:
+        self._looked_at = self._read(photo, box)
+        return assess(self._looked_at.pixels)
+
+    def _read(self, photo: Photo, box: Box) -> _Part:
         started = perf_counter()
-        classifier = self._classifier(policy, gate=gate)
         pixels = load_pixels(photo.data, box=box, size_px=self.spec.input_px)
-        decoded_ms = (perf_counter() - started) * 1e3
-        explanation = classifier.explain(pixels, views=views)
-        judged = perf_counter()
+        decoded = perf_counter()
         picture = _crop(Image.open(io.BytesIO(photo.preview)), box)
         picture.thumbnail((KEPT_PX, KEPT_PX), Image.Resampling.BILINEAR)
         kept = _as_jpeg(picture)
         picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
-        now = perf_counter()
+        return _Part(
+            sha256=photo.sha256,
+            box=box,
+            pixels=pixels,
+            picture=kept,
+            thumbnail=_as_jpeg(picture, quality=80),
+            decode_ms=(decoded - started) * 1e3,
+            pictures_ms=(perf_counter() - decoded) * 1e3,
+        )
+
+    def _judge(self, photo: Photo, box: Box, views: int, policy: str, gate: bool) -> Answer:
+        started = perf_counter()
+        classifier = self._classifier(policy, gate=gate)
+        # What was looked at is held no longer than until it is judged, or something else is.
+        ready, self._looked_at = self._looked_at, None
+        if ready is not None and (ready.sha256, ready.box) == (photo.sha256, box):
+            part, decode_ms, pictures_ms = ready, 0.0, 0.0
+        else:
+            part = self._read(photo, box)
+            decode_ms, pictures_ms = part.decode_ms, part.pictures_ms
+        explanation = classifier.explain(part.pixels, views=views)
         milliseconds = {
             **explanation.prediction.stage_ms,
-            "decode": decoded_ms,
-            "pictures": (now - judged) * 1e3,
-            "total": (now - started) * 1e3,
+            "decode": decode_ms,
+            "pictures": pictures_ms,
+            "total": (perf_counter() - started) * 1e3,
         }
         return Answer(
             prediction=explanation.prediction,
             explanation=explanation,
             box=box,
-            picture=kept,
-            thumbnail=_as_jpeg(picture, quality=80),
+            picture=part.picture,
+            thumbnail=part.thumbnail,
             milliseconds=milliseconds,
         )
 
