@@ -149,3 +149,19 @@ def test_escape_takes_back_what_is_on_top() -> None:
         seen.append((state.question is None, state.message is None, len(state.stack)))
     assert seen == [(True, False, 2), (True, True, 2), (True, True, 1), (True, True, 1)]
     assert done == []
+
+
+def test_a_screen_that_fails_says_so_and_leads_home(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(route: str, session: Session) -> None:
+        raise ZeroDivisionError(route)
+
+    session = session_at("/scan", "/settings/about")
+    monkeypatch.setattr("lesionlens.app.shell.make_screen", fail)
+    view = top_of(session)
+    assert session.texts("common.error_unexpected") in texts_of([*view.controls])
+    assert title_of(session)
+    assert "/settings/about" in caplog.text
+    asyncio.run(fire(find([*view.controls], session.texts("common.tab_scan"))))
+    assert session.state.stack == ("/scan",)

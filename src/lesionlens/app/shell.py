@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import flet as ft
 
 from lesionlens.app.components.blocks import icon_button, words
+from lesionlens.app.components.placeholders import nothing
 from lesionlens.app.navigation import TABS
 from lesionlens.app.routes import make_screen
 from lesionlens.app.screen import Screen
@@ -16,6 +18,8 @@ from lesionlens.app.screens.recovery import recovery_screen
 from lesionlens.app.session import Session
 from lesionlens.app.state import Message, Question
 from lesionlens.app.theme import GAP, HALF_GAP, RADIUS, bar_title
+
+log = logging.getLogger("lesionlens.app")
 
 #: Icon of each of ``TABS``, as it is and where one is.
 _ICONS: dict[str, tuple[ft.IconData, ft.IconData]] = {
@@ -41,7 +45,7 @@ def make_views(session: Session) -> list[ft.View]:
         _view(
             session,
             route,
-            make_screen(route, session),
+            _screen(route, session),
             is_bottom=position == 0,
             is_top=position == len(stack) - 1,
         )
@@ -54,7 +58,26 @@ def title_of(session: Session) -> str:
     name = session.texts("common.app_name")
     if not session.state.preferences.has_consented or session.state.trouble is not None:
         return name
-    return f"{make_screen(session.state.route, session).title} - {name}"
+    return f"{_screen(session.state.route, session).title} - {name}"
+
+
+def _screen(route: str, session: Session) -> Screen:
+    """Return the screen of a route, or one that says that it failed: the page must not freeze."""
+    try:
+        return make_screen(route, session)
+    except Exception:
+        log.exception("the screen %s failed", route)
+        return _broken(session)
+
+
+def _broken(session: Session) -> Screen:
+    async def start_over(_event: Any) -> None:
+        session.navigation.home()
+
+    texts = session.texts
+    again = ft.FilledButton(texts("common.tab_scan"), on_click=start_over)
+    text = texts("common.error_unexpected")
+    return Screen(texts("common.app_name"), [nothing(ft.Icons.HEALING, text, buttons=[again])])
 
 
 def make_question(session: Session) -> ft.AlertDialog | None:
