@@ -11,7 +11,8 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,6 +54,9 @@ _READ_AHEAD = 1 << 20
 _DEPTH = 32
 
 
+_NO_PARTS = "the server sends no parts of a file; download the archive"
+
+
 class _TooLargeError(Exception):
     """More bytes than an image may have."""
 
@@ -79,7 +83,10 @@ def file_system(url: str) -> AbstractFileSystem:
             patience = aiohttp.ClientTimeout(None, sock_connect=_CONNECT_S, sock_read=_READ_S)
             options = {"client_kwargs": {"timeout": patience}, "simple_links": False}
         elif scheme == "s3":
-            options = {"config_kwargs": {"connect_timeout": _CONNECT_S, "read_timeout": _READ_S}}
+            options = {
+                "config_kwargs": {"connect_timeout": _CONNECT_S, "read_timeout": _READ_S},
+                "max_concurrency": 1,  # more asks for an object's size before it asks for it
+            }
         return fsspec.filesystem(scheme, use_listings_cache=False, **options)
     except ImportError as error:
         raise MissingExtraError(f"reading {scheme}://", service.extra, service.package) from error
@@ -112,16 +119,15 @@ def fetch(url: str, *, uri: str, size: int | None = None) -> bytes:
 def refusal(error: Exception, url: str, uri: str) -> ImageError:
     """Return what an error of a service's library means for the item ``uri``, with a reason."""
     status = getattr(error, "status", None)
-    if isinstance(error, FileNotFoundError) or status == 410:
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
         return ImageError(f"{uri}: no such file there", reason="not_found")
     if isinstance(error, PermissionError) or status in (401, 403):
         return ImageError(
             f"{uri}: the server does not hand it out to us; check the address and credentials",
             reason="no_permission",
         )
-    told = (str(error) or type(error).__name__).replace(url, public_url(url))
     reason = "timed_out" if isinstance(error, TimeoutError) else "remote_error"
-    return ImageError(f"{uri}: could not be fetched ({told})", reason=reason)
+    return ImageError(f"{uri}: could not be fetched ({_told(error, url)})", reason=reason)
 
 
 def persist(ask: Callable[[], T]) -> T:
@@ -165,20 +171,41 @@ def _asked_wait(error: Exception) -> float:
 
 
 def _read(files: AbstractFileSystem, url: str, size: int | None) -> bytes:
-    if urlsplit(url).scheme not in ("http", "https"):
-        known = size if size is not None else files.info(url)["size"]
-        if known > MAX_BYTES:
-            raise _TooLargeError
-        return files.cat_file(url)
-    # As a stream: no server can make us take more than the limit.
-    with files.open(url, block_size=0) as stream:
-        parts, n = [], 0
-        while part := stream.read(1 << 20):
-            parts.append(part)
-            n += len(part)
-            if n > MAX_BYTES:
-                raise _TooLargeError
-        return b"".join(parts)
+    if _is_web(url):
+        return _get(files, url)[0]
+    known = size if size is not None else files.info(url)["size"]
+    if known > MAX_BYTES:
+        raise _TooLargeError
+    return files.cat_file(url)
+
+
+def _is_web(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https")
+
+
+def _get(files: Any, url: str, **headers: str) -> tuple[bytes, Mapping[str, str]]:
+    """Return what a web server answers, and its headers.
+
+    By one request and as a stream, so that no server can make us take more than the limit; fsspec's
+    own ``open`` asks twice or thrice and calls whatever goes wrong "not found".
+
+    Raises:
+        FileNotFoundError, aiohttp.ClientResponseError with a status, _TooLargeError.
+    """
+    from fsspec.asyn import sync
+
+    async def ask() -> tuple[bytes, Mapping[str, str]]:
+        session = await files.set_session()
+        async with session.get(files.encode_url(url), headers=headers) as answer:
+            answer.raise_for_status()
+            content = bytearray()
+            async for part in answer.content.iter_chunked(1 << 18):
+                content += part
+                if len(content) > MAX_BYTES:
+                    raise _TooLargeError
+            return bytes(content), answer.headers
+
+    return sync(files.loop, ask)
 
 
 def open_seekable(url: str, *, is_listed: bool) -> tuple[Seekable, str]:
@@ -194,19 +221,49 @@ def open_seekable(url: str, *, is_listed: bool) -> tuple[Seekable, str]:
     Raises:
         OSError: it cannot be had, or the server sends files as a whole only.
     """
-    try:
+    with _as_system_errors(url):
         files = file_system(url)
-        info = persist(lambda: files.info(url))
-    except FileNotFoundError:
+        size, version = persist(lambda: _size_and_version(files, url))
+    ranged = _Ranged(files, url, size)
+    if is_listed:
+        return io.BufferedReader(ranged, _READ_AHEAD), f"{size}-{version}"
+    return ranged, f"{size}-{version}"
+
+
+def _size_and_version(files: AbstractFileSystem, url: str) -> tuple[int, str]:
+    if not _is_web(url):
+        info = files.info(url)
+        return info["size"], str(info.get("ETag") or info.get("etag") or info.get("mtime") or "")
+    try:
+        _, headers = _get(files, url, Range="bytes=0-0")
+    except _TooLargeError:
+        headers = {}
+    size = headers.get("Content-Range", "").rpartition("/")[2]
+    if not size.isdecimal():
+        raise OSError(_NO_PARTS)
+    return int(size), headers.get("ETag") or headers.get("Last-Modified") or ""
+
+
+@contextmanager
+def _as_system_errors(url: str) -> Iterator[None]:
+    """Have whatever libraries of services raise come as an OSError, as of a file."""
+    try:
+        yield
+    except OSError as error:
+        if getattr(error, "status", None):  # aiohttp's are of several kinds
+            raise OSError(0, _told(error, url)) from error
         raise
     except Exception as error:
-        raise OSError(0, f"it could not be fetched: {error}") from error
-    size = info.get("size")
-    if size is None or info.get("partial") is False:
-        raise OSError(0, "the server sends no parts of a file; download the archive")
-    stamp = f"{size}-{info.get('ETag') or info.get('etag') or info.get('mtime') or ''}"
-    ranged = _Ranged(files, url, size)
-    return io.BufferedReader(ranged, _READ_AHEAD) if is_listed else ranged, stamp
+        status = getattr(error, "status", None)
+        if status in (404, 410):
+            raise FileNotFoundError(url) from error
+        if status in (401, 403):
+            raise PermissionError(url) from error
+        raise OSError(0, _told(error, url)) from error
+
+
+def _told(error: Exception, url: str) -> str:
+    return (str(error) or type(error).__name__).replace(url, public_url(url))
 
 
 class _Ranged(io.RawIOBase):
@@ -234,14 +291,10 @@ class _Ranged(io.RawIOBase):
         end = self._size if size < 0 else min(self._size, start + size)
         if end <= start:
             return b""
-        try:
-            content = persist(lambda: self._files.cat_file(self._url, start, end))
-        except OSError:
-            raise
-        except Exception as error:
-            raise OSError(0, f"a part of it could not be fetched: {error}") from error
+        with _as_system_errors(self._url):
+            content = persist(lambda: self._files.cat_file(self._url, start=start, end=end))
         if len(content) != end - start:
-            raise OSError(0, "the server sent another part than was asked for")
+            raise OSError(0, _NO_PARTS)
         self._position = end
         return content
 
@@ -300,17 +353,17 @@ def _folders(
 ) -> Iterator[tuple[str, str, int | None]]:
     """Yield what lies in the folder ``below`` the ``root`` and in those below it."""
     folder = root + below
-    is_web = root.startswith("http")
+    is_web = _is_web(root)
+    base = files._strip_protocol(folder).rstrip("/") + "/"
     found = persist(lambda: files.ls(folder, detail=True))
     for thing in sorted(found, key=lambda thing: thing["name"]):
-        address = thing["name"] if is_web else files.unstrip_protocol(thing["name"])
-        name = address.removeprefix(folder)
+        name = thing["name"].removeprefix(base)
         # A web page also links to itself in other orders, and to elsewhere.
-        if not name.strip("/") or (is_web and (name == address or re.search("[?#]", name))):
+        if not name.strip("/") or (is_web and re.search("[?#]|^https?:", name)):
             continue
         if thing["type"] == "directory":
             if depth < _DEPTH:
                 yield from _folders(files, root, below + name.rstrip("/") + "/", depth + 1)
         else:
             path = below + name
-            yield (unquote(path) if is_web else path), address, thing["size"]
+            yield (unquote(path) if is_web else path), root + path, thing["size"]
