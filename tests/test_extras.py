@@ -88,6 +88,7 @@ def test_every_verb_without_its_extra_names_the_pip_install(tmp_path: Path) -> N
         "data normals": ["data", "normals", "archive"],
         "report": ["evaluate", "predictions.csv"],
         "app": ["app"],
+        "bulk": ["screen", "photos", "-o", "run"],
         "train": ["train", "archive"],
         "train export": ["export", "run", "archive"],
         "train reproduce": ["reproduce", "archive"],

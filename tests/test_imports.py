@@ -38,7 +38,9 @@ OUTSIDE: dict[str, set[str]] = {
     "core": {"numpy", "PIL"},
     "runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
     "reporting": {"numpy", "PIL", "matplotlib", "jinja2", "markupsafe"},
-    "screening": {"numpy", "PIL", "ray", "pyarrow", "fsspec", "aiohttp"},
+    "screening": {
+        "numpy", "PIL", "ray", "pyarrow", "fsspec", "aiohttp", "pydicom", "highdicom",
+    },
     "data": {"numpy", "PIL", "httpx", "isic_metadata", "skimage", "scipy"},
     "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "matplotlib"},
     "evidence": {"numpy", "PIL", "matplotlib", "jinja2", "skimage", "scipy"},
@@ -55,7 +57,8 @@ FLET = {"flet", "flet_camera"}
 #: Never loaded by `import lesionlens` or `lesionlens --help`.
 HEAVY = {
     "tensorflow", "keras", "ray", "pandas", "scipy", "sklearn", "matplotlib", "httpx", "skimage",
-    "cv2", "imagehash", "isic_metadata", "jinja2", "ai_edge_litert", "flet", "pyarrow",
+    "cv2", "imagehash", "isic_metadata", "jinja2", "ai_edge_litert", "flet", "pyarrow", "pydicom",
+    "highdicom",
 }  # fmt: skip
 
 FILES = sorted(ROOT.rglob("*.py"))
@@ -189,7 +192,8 @@ def test_import_lesionlens_is_cheap() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["predict", "--help"], ["data", "split", "--help"]]
+    "arguments",
+    [["--help"], ["predict", "--help"], ["screen", "--help"], ["data", "split", "--help"]],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     loaded = loaded_by(RUN_HELP.format(arguments=arguments))

@@ -28,6 +28,7 @@ from lesionlens.cli import (
     export,
     predict,
     reproduce,
+    screen,
     train,
 )
 from lesionlens.errors import LesionLensError
@@ -96,6 +97,7 @@ data_app = typer.Typer(
     cls=_Group, no_args_is_help=True, help="Get, check, split and decode an archive."
 )
 app.command("predict")(predict.predict)
+app.command("screen")(screen.screen)
 app.command("demo")(demo.demo)
 app.command("app")(app_module.app)
 app.command("doctor")(doctor.doctor)

@@ -325,12 +325,15 @@ class Job:
         self.content = content
 
     def _read_keys(self, retry: bool) -> np.ndarray:
+        self._n_chunks = 0
+        paths = chunk_files(self.chunks)
+        if not paths:  # the import below takes longer than a first chunk
+            return np.empty(0, np.uint64)
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._n_chunks = 0
         keys = []
-        for path in chunk_files(self.chunks):
+        for path in paths:
             self._n_chunks = max(self._n_chunks, int(path.stem) + 1)
             try:
                 if retry:

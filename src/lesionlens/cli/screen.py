@@ -1,0 +1,297 @@
+"""``lesionlens screen``: answers for whole archives, resumable, into Parquet."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionlens.cli import console
+from lesionlens.cli.options import ModelOption, PolicyOption
+from lesionlens.cli.screen_view import View, duration_words, make_view
+from lesionlens.errors import LesionLensError
+from lesionlens.verdicts import DEFAULT_POLICY
+
+if TYPE_CHECKING:
+    from lesionlens.screening.items import Item
+    from lesionlens.screening.progress import Pause, Stop
+    from lesionlens.screening.running import Outcome, Plan
+
+
+def screen(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Folders (looked through to the bottom), patterns in quotes, image files, lists "
+            "and tables of paths (.txt, .csv, .parquet; - is a list on standard input), ZIP and "
+            "TAR archives, addresses (http, s3, gs).",
+            show_default=False,
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="The run folder; made if need be, gone on with if it is there.",
+            show_default=False,
+        ),
+    ],
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes side by side; one per core without it.", show_default=False
+        ),
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10,
+            help="Views averaged per image: 1 is fastest, 10 steadiest; without it what the "
+            "model advises.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    policy: PolicyOption = DEFAULT_POLICY,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            help="Refuse photos that are too blurred, dark, small... to be judged; --no-gate "
+            "judges them anyway and still says what is wrong with them."
+        ),
+    ] = True,
+    all_files: Annotated[
+        bool,
+        typer.Option(
+            "--all-files",
+            help="Look into files whose name does not say that they are images, too: DICOM files "
+            "often have no suffix.",
+        ),
+    ] = False,
+    images_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder that paths in lists and tables start from; without it the list's own.",
+            show_default=False,
+        ),
+    ] = None,
+    path_column: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Column of a table that has the paths; without it path, file, image, uri, "
+            "image_id or isic_id, the first that is there.",
+            show_default=False,
+        ),
+    ] = "",
+    keep_columns: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Columns of a table to carry along into the results; none without it.",
+            show_default=False,
+        ),
+    ] = "",
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Judge one part of N, such as 2/8, into DIR/shard-2-of-8; all parts together are "
+            "the whole.",
+            show_default=False,
+        ),
+    ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Judge so many images and stop.", show_default=False),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on as files arrive, until Ctrl-C."),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say how many images, how long and how much disk; write nothing."
+        ),
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Throw away what an earlier run left in DIR, and begin anew."
+        ),
+    ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Judge again what failed before.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one image may take.")] = 30.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    json_progress: Annotated[
+        bool,
+        typer.Option(
+            "--json-progress", help="Write progress to standard error as JSON, an object a line."
+        ),
+    ] = False,
+) -> None:
+    """Judge every image of an archive, side by side, so that nothing is lost and all can go on.
+
+    Writes `results.parquet` (an image a row), `errors.csv` (what could not be judged, and why)
+    and `summary.json`. Stopped at any moment, by Ctrl-C, a crash or a power cut, the same command
+    goes on where it was; with another model or other options it refuses to mix rows. An image
+    that cannot be read, or whose decoder crashes or hangs, is one line of `errors.csv` and makes
+    the exit code 1.
+
+    **Not a diagnosis.**
+
+    **Examples**
+
+        lesionlens screen photos/ -o run
+
+        lesionlens screen photos/ -o run --dry-run
+
+        lesionlens screen archive.zip "more/*.jpg" paths.csv -o run --workers 8
+
+        lesionlens screen photos/ -o run --shard 2/8
+
+        lesionlens screen inbox/ -o run --watch
+    """
+    console.require("screen", "bulk", "pyarrow")
+    from lesionlens.bundle import load_bundle
+    from lesionlens.runtime import usable_cores
+    from lesionlens.screening.job import Shard, make_settings
+    from lesionlens.screening.progress import Stop
+    from lesionlens.screening.running import Plan, run
+    from lesionlens.screening.sources import ImageSource, SourceOptions
+
+    if dry_run and watch:
+        raise LesionLensError(
+            "--dry-run and --watch: say what is there, or wait for more; not both"
+        )
+    part = Shard.parse(shard) if shard else None
+    keep = [name for name in keep_columns.split(",") if name]
+    bundle = load_bundle(model)
+    plan = Plan(
+        directory=output / part.folder if part else output,
+        settings=make_settings(
+            bundle, sources, policy=policy, views=views, gate=gate, keep=keep, shard=part
+        ),
+        bundle=bundle,
+        workers=workers or usable_cores(),
+        timeout_s=timeout,
+        limit=limit,
+        is_restart=restart,
+        is_retry=retry,
+        is_watching=watch,
+    )
+    options = SourceOptions(
+        all_files=all_files,
+        images_root="" if images_root is None else str(images_root),
+        path_column=path_column,
+        keep=tuple(keep),
+        skip=(str(output),),
+    )
+    source = ImageSource(sources, options)
+    if dry_run:
+        _say_what_it_takes(plan, source)
+        return
+    stop = Stop()
+    view = make_view(quiet=quiet, as_json=json_progress)
+    try:
+        with _ended_by_signals(stop, view):
+            outcome = run(
+                plan,
+                source,
+                stop=stop,
+                listener=view.show,
+                note=view.note,
+            )
+    finally:
+        view.close()
+    for line in _closing_lines(plan, outcome):
+        view.note(line)
+    if outcome.was_stopped:
+        raise typer.Exit(130)
+    if outcome.totals.n_failed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _ended_by_signals(stop: Stop, view: View) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM) end a run in good order, the second at once."""
+
+    def end(number: int, frame: object) -> None:
+        if stop.is_requested:
+            raise KeyboardInterrupt
+        stop.request()
+        view.note("stopping: what has begun is finished; once more ends it at once")
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _closing_lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
+    """Yield what a run says of itself at its end."""
+    totals = outcome.totals
+    rate = outcome.n / outcome.seconds if outcome.seconds else 0.0
+    yield (
+        f"{plan.directory}: {outcome.n:,} images in {duration_words(outcome.seconds)} "
+        f"({rate:,.1f}/s); {totals.n_judged:,} judged altogether, {totals.n_failed:,} failed"
+    )
+    counts = ", ".join(
+        f"{n:,} {verdict.replace('_', ' ')}" for verdict, n in totals.verdicts.most_common()
+    )
+    if counts:
+        yield f"{plan.directory / 'results.parquet'}: {counts}. Not a diagnosis."
+    if totals.n_failed:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in totals.reasons.most_common())
+        yield f"{plan.directory / 'errors.csv'}: {reasons.replace('_', ' ')}"
+    if outcome.was_stopped:
+        yield "stopped; run the same command again to go on"
+
+
+def _say_what_it_takes(plan: Plan, source: Iterable[Item | Pause]) -> None:
+    """Print how many images there are, how long they take and how much disk."""
+    import shutil
+
+    from lesionlens.classifier import Classifier
+    from lesionlens.screening.estimating import estimate
+    from lesionlens.screening.job import JOB_FILE, Job
+
+    settings = plan.settings
+    classifier = Classifier(
+        plan.bundle, views=settings.views, policy=settings.policy, gate=settings.gate, threads=1
+    )
+    n_done = 0
+    with ExitStack() as stack:
+        if (plan.directory / JOB_FILE).exists() and not plan.is_restart:
+            job = stack.enter_context(Job(plan.directory, settings))
+            n_done, source = job.n_done, job.pending(source)
+        found = estimate(source, classifier, workers=plan.workers, limit=plan.limit)
+    place = plan.directory.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    before = f", beside {n_done:,} that are done" if n_done else ""
+    typer.echo(f"{found.n:,} images to judge{before}")
+    typer.echo(
+        f"{duration_words(found.seconds)} by {plan.workers} workers, from {found.n_sample} images "
+        f"drawn at random: {found.image_ms:.1f} ms each on one core"
+    )
+    typer.echo(
+        f"{found.output_bytes / 1e6:,.1f} MB in {plan.directory}; the disk has "
+        f"{free / 1e6:,.0f} MB left"
+    )
+    if found.n_failed:
+        typer.echo(f"{found.n_failed} of those {found.n_sample} could not be judged")
