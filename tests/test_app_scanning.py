@@ -473,13 +473,20 @@ def test_going_back_puts_the_photo_away_and_drops_the_answer_that_was_under_way(
 
 
 def test_two_taps_on_check_judge_once() -> None:
+    asked: list[Any] = []
+
+    class Counting(Answers):
+        async def judge(self, photo: Photo, box: Any, **options: Any) -> Answer:
+            asked.append(box)
+            return await super().judge(photo, box, **options)
+
     async def work(session: Session) -> None:
         await session.scanning.receive("spot.jpg", BCC)
         await asyncio.gather(session.scanning.check(), session.scanning.check())
 
-    session = play(work)
+    session = play(work, engine=Counting())
     assert session.state.stack == ("/scan", "/result")
-    assert session.history.count() == 1
+    assert len(asked) == session.history.count() == 1
 
 
 # ---------------------------------------------------------------- the answer
