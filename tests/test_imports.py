@@ -20,7 +20,7 @@ import lesionlens
 ROOT = Path(lesionlens.__file__).parent
 
 VOCABULARY = {
-    "quiet", "parallel", "labels", "records", "verdicts", "zooms", "errors", "files",
+    "addresses", "quiet", "parallel", "labels", "records", "verdicts", "zooms", "errors", "files",
     "body_sites", "history", "history_database", "history_records", "history_rows",
     "history_schema", "history_transfer",
 }  # fmt: skip

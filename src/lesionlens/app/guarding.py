@@ -13,20 +13,15 @@ Written against ASGI itself, without a framework: https://asgi.readthedocs.io/en
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+
+from lesionlens.addresses import is_own_host, is_same_origin
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
-
-#: Names of this machine for itself.
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 #: What a page may load; ``{host}`` is where it came from. Flutter compiles WebAssembly, starts
 #: workers from blobs, writes style elements, and reads back the blobs that a picker, a camera
@@ -121,63 +116,9 @@ class Guard:
                 "Open the address that `lesionlens app` printed."
             )
         reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if not reads and not _is_same_origin(_header(scope, b"origin"), host):
+        if not reads and not is_same_origin(_header(scope, b"origin"), host):
             return "Only LesionLens's own page may ask for this."
         return None
-
-
-def is_own_host(header: str, listening_on: str) -> bool:
-    """Tell whether a ``Host`` header names this server.
-
-    A page of a rebound name sends that name, so names are taken from a list; an address cannot
-    be rebound, so a server on every interface answers to any.
-
-    Args:
-        header: As a browser sends it: ``127.0.0.1:8000``, ``[::1]:8000``, ``localhost``.
-        listening_on: The address that the server was bound to.
-    """
-    name = host_of(header)
-    if name is None:
-        return False
-    if name in LOOPBACK or name == listening_on.strip("[]"):
-        return True
-    if not is_wildcard(listening_on):
-        return False
-    with suppress(ValueError):
-        ipaddress.ip_address(name)
-        return True
-    own = socket.gethostname().lower()
-    return name in (own, f"{own.split('.')[0]}.local")
-
-
-def host_of(header: str) -> str | None:
-    """Return the name or address in a ``Host`` header, lower case, or None if it is malformed."""
-    try:
-        parts = urlsplit(f"//{header}")
-        parts.port  # noqa: B018  raises where it is no number
-    except ValueError:
-        return None
-    if parts.path or parts.query or parts.fragment or parts.username is not None:
-        return None
-    return parts.hostname
-
-
-def is_wildcard(host: str) -> bool:
-    """Tell whether an address stands for every interface of the machine."""
-    return host.strip("[]") in ("", "0.0.0.0", "::")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine alone."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    return host.lower() == "localhost"
-
-
-def _is_same_origin(origin: str, host: str) -> bool:
-    """Tell whether an ``Origin`` is the page of this host; none at all is no page of ours."""
-    scheme, _, netloc = origin.partition("://")
-    return scheme in ("http", "https") and netloc.lower() == host.lower()
 
 
 def _header(scope: Message, name: bytes) -> str:

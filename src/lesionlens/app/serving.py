@@ -13,12 +13,10 @@ memory of closed tabs back after minutes, and a clear word where a port is taken
 from __future__ import annotations
 
 import asyncio
-import errno
 import inspect
 import io
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -28,10 +26,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from lesionlens.addresses import listen, url_of
 from lesionlens.app import door
 from lesionlens.app.engine import MAX_PHOTO_BYTES
-from lesionlens.app.guarding import Application, Guard, is_wildcard
-from lesionlens.errors import LesionLensError
+from lesionlens.app.guarding import Application, Guard
 
 if TYPE_CHECKING:
     import flet as ft
@@ -186,73 +184,11 @@ def build(
     return Guard(application, host=host)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens, so that who comes early waits and port 0 is known.
-
-    Raises:
-        LesionLensError: Says which of the address and the port it is, and what to do.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise LesionLensError(
-            f"--host {host}: is neither an address nor a name that this machine knows; "
-            "127.0.0.1 is this machine alone, 0.0.0.0 every network that it is on"
-        ) from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":  # a port just left is free; elsewhere this would share it
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise LesionLensError(_why_not_listening(error, host, port)) from error
-    return listener
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the address under which this machine reaches a listener."""
-    host, port = listener.getsockname()[:2]
-    if is_wildcard(host):
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def has_display() -> bool:
     """Tell whether somebody sits before this machine, as far as it can know."""
     if sys.platform in ("win32", "darwin"):
         return True
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
-
-
-def _why_not_listening(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        taken = "another program listens there"
-        if is_lesionlens(host, port):
-            taken = "LesionLens is running there already: open that, or stop it with Ctrl-C"
-        return f"port {port} is taken: {taken}. Give another --port, or none for a free one"
-    if error.errno == errno.EACCES:
-        return f"port {port} needs an administrator's rights; give a --port above 1023, or none"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"--host {host}: is no address of this machine; 127.0.0.1 always is"
-    return f"--host {host} --port {port}: cannot be listened on: {error.strerror or error}"
-
-
-def is_lesionlens(host: str, port: int) -> bool:
-    """Ask whoever listens on a port whether it is this app; never waits longer than a second."""
-    from http.client import HTTPConnection, HTTPException
-
-    asked = HTTPConnection("127.0.0.1" if is_wildcard(host) else host, port, timeout=1)
-    try:
-        asked.request("GET", "/manifest.json")
-        return bool(json.loads(asked.getresponse().read(10_000)).get("name") == "LesionLens")
-    except (OSError, HTTPException, ValueError, AttributeError):
-        return False
-    finally:
-        asked.close()
 
 
 def _font_manifest(client: Path) -> list[dict[str, object]]:

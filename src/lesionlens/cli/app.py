@@ -113,8 +113,8 @@ def _open_window(engine: Engine, language: str, folder: Path | None) -> None:
 
 
 def _serve(engine: Engine, language: str, *, host: str, port: int, open_browser: bool) -> None:
+    from lesionlens.addresses import is_loopback
     from lesionlens.app.door import open_door
-    from lesionlens.app.guarding import is_loopback
     from lesionlens.app.main import make_main
     from lesionlens.app.serving import serve
 
