@@ -20,8 +20,8 @@ import lesionlens
 ROOT = Path(lesionlens.__file__).parent
 
 VOCABULARY = {
-    "addresses", "quiet", "parallel", "labels", "records", "verdicts", "zooms", "errors", "files",
-    "body_sites", "history", "history_database", "history_records", "history_rows",
+    "addresses", "children", "quiet", "parallel", "labels", "records", "verdicts", "zooms",
+    "errors", "files", "body_sites", "history", "history_database", "history_records", "history_rows",
     "history_schema", "history_transfer",
 }  # fmt: skip
 CORE = {

@@ -10,11 +10,9 @@ Processes rather than threads: docs/screen.md has the measurements.
 
 from __future__ import annotations
 
-import os
 import pickle
 import queue
 import subprocess
-import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -23,6 +21,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import IO, Any
 
+from lesionlens.children import start_child
 from lesionlens.errors import LesionLensError
 from lesionlens.screening import worker_process as wire
 from lesionlens.screening.items import Item
@@ -45,10 +44,6 @@ _LOOK_S = 0.1
 _ASLEEP_S = 5.0
 #: Starts that may fail in a row, and processes that an item may take with it, before we believe it.
 _MAX_STARTS, _MAX_CRASHES = 3, 2
-# Not `-m`: what is pickled there would be of another module, `__main__`, than here.
-_PROGRAM = f"from {wire.__name__} import main; main()"
-# One item at a time needs no pool of threads of its own in each of many workers.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -195,19 +190,8 @@ class _Engine:
         return max(1, min(doubling, MOST_ITEMS, round(seconds / self.seconds_per_item)))
 
     def _start(self) -> _Worker:
-        # A group of its own: Ctrl-C is the parent's to answer. The lock's descriptor goes along.
-        posix: dict[str, Any] = {"process_group": 0, "pass_fds": [self.job.lock.descriptor]}
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={
-                **_ONE_THREAD,
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            },
-            **(posix if os.name == "posix" else {}),
-        )
+        # The lock's descriptor goes along: the folder is taken until the last worker has ended.
+        process = start_child(wire.__name__, pass_fds=[self.job.lock.descriptor])
         worker = _Worker(process, heard=monotonic())
         threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
         return worker

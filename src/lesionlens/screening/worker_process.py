@@ -18,6 +18,7 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
+from lesionlens.children import die_with, limit_memory
 from lesionlens.errors import LesionLensError
 from lesionlens.screening.items import Failure, Item, Record
 from lesionlens.screening.progress import Tally
@@ -94,7 +95,7 @@ class Broken:
 def main() -> None:
     """Judge what standard input says until it ends; the argument is the parent's process id."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
-    _die_with(int(sys.argv[1]))
+    die_with(int(sys.argv[1]))
     tasks = os.fdopen(os.dup(0), "rb")
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no message
@@ -119,7 +120,7 @@ def _work(tasks: IO[bytes], messages: IO[bytes]) -> None:
     )
     module, _, name = setup.reader.partition(":")
     read: Reader = getattr(import_module(module), name)
-    _limit_memory(setup.memory_bytes)
+    limit_memory(setup.memory_bytes)
     _send(messages, Ready(perf_counter() - began))
     while True:
         try:
@@ -147,32 +148,6 @@ def _work(tasks: IO[bytes], messages: IO[bytes]) -> None:
 def _send(messages: IO[bytes], message: Any) -> None:
     pickle.dump(message, messages)
     messages.flush()
-
-
-def _die_with(parent: int) -> None:
-    """End at once when the parent does, where the system can do that; else with the next task."""
-    if sys.platform == "linux":
-        import ctypes
-
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, linux/prctl.h
-    if os.name == "posix" and os.getppid() != parent:  # it died meanwhile
-        sys.exit(1)
-
-
-def _limit_memory(more_bytes: int) -> None:
-    """Let this process take so much more address space; what asks for more is refused."""
-    try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = pages * resource.getpagesize() + more_bytes
-        if hard != resource.RLIM_INFINITY:
-            limit = min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    except (ImportError, OSError, ValueError):  # no such limit here: the system's own holds
-        return
 
 
 def timed_out(item: Item, seconds: float) -> Failure:
