@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lesionlens.app.browsing import HISTORY, OpenLesion, OpenScan
+from lesionlens.app.browsing import HISTORY, Opened, OpenLesion, OpenScan
 from lesionlens.app.handling import guarded
 from lesionlens.app.keeping import in_thread
 from lesionlens.history import History
@@ -38,25 +38,29 @@ class Annotating:
     async def type_notes(self, scan_id: int, text: str) -> None:
         """Take over what is typed as a scan's notes."""
         self._change_scan(scan_id, notes=text)
-        await self._save_when_typing_pauses()
+        if await self._pauses():
+            if self.session.state.opened.scans.get(scan_id) is None:  # left in the middle of a word
+                await in_thread(self.session, lambda it: it.update(scan_id, notes=text))
+            await self.save_typed()
 
     @guarded
     async def type_lesion(self, lesion_id: int, **typed: str) -> None:
         """Take over what is typed as a lesion's ``name`` or ``notes``."""
         self._change_lesion(lesion_id, **typed)
-        await self._save_when_typing_pauses()
+        if await self._pauses():
+            await self.save_typed()
 
     @guarded
     async def leave_field(self) -> None:
         """Save what was typed, now that the field is left."""
         await self.save_typed()
 
-    async def _save_when_typing_pauses(self) -> None:
+    async def _pauses(self) -> bool:
+        """Wait a little; whether nothing else was typed meanwhile."""
         self._typed += 1
         mine = self._typed
         await asyncio.sleep(SAVE_DELAY_S)
-        if mine == self._typed:
-            await self.save_typed()
+        return mine == self._typed
 
     async def save_typed(self) -> None:
         """Save whatever was typed and is not saved yet.
@@ -73,6 +77,10 @@ class Annotating:
                 changes = _typed_changes(lesion)
                 if changes:
                     await self._update_lesion(lesion.lesion.id, **changes)
+
+    def forget_typing(self) -> None:
+        """Let go of what would be saved when typing pauses: what it is of was deleted."""
+        self._typed += 1
 
     def save_typed_now(self) -> None:
         """Save the same without a thread: the window is closing."""
@@ -106,11 +114,13 @@ class Annotating:
     async def assign(self, scan_id: int, lesion_id: int | None) -> None:
         """Say which lesion a scan is of; None: of none."""
         await self._update_scan(scan_id, lesion_id=lesion_id)
-        self._change_scan(scan_id, new_lesion=None)
+        self.name_lesion(scan_id, None)
         await self.session.keeping.reload()
 
     def name_lesion(self, scan_id: int, name: str | None) -> None:
         """Take over what is typed as the name of a new lesion; None: there is to be none."""
+        if name is None:
+            self.session.keeping.fields.drop(f"new-lesion-{scan_id}")
         self._change_scan(scan_id, new_lesion=name)
 
     @guarded
@@ -216,6 +226,8 @@ class Annotating:
     @guarded
     async def _delete_lesion(self, lesion_id: int, *, with_scans: bool) -> None:
         await in_thread(self.session, lambda it: it.delete_lesion(lesion_id, with_scans=with_scans))
+        self.forget_typing()
+        self.session.state.opened = Opened()  # what was typed goes, too
         self.session.navigation.back()
         await self.session.keeping.reload()
         self.session.say(self.session.texts("history.spot_deleted"))

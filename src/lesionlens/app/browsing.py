@@ -6,8 +6,10 @@ The functions here read a database: they are called in a thread of their own
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from lesionlens.errors import HistoryError
@@ -21,11 +23,30 @@ HISTORY = "/history"
 #: How many scans the list has at first, and how many more it gets each time.
 PAGE = 50
 
+#: SQLite's reason -> entry of history.json, ``error_`` before it.
+ERROR_KINDS: dict[int, str] = {
+    sqlite3.SQLITE_CORRUPT: "damaged",
+    sqlite3.SQLITE_NOTADB: "damaged",
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_READONLY: "read_only",
+    sqlite3.SQLITE_CANTOPEN: "read_only",
+    sqlite3.SQLITE_PERM: "read_only",
+    sqlite3.SQLITE_BUSY: "busy",
+    sqlite3.SQLITE_IOERR: "disk",
+}
+
 #: What the list can be narrowed to -> what ``History.scans`` is asked for.
 KINDS: dict[str, dict[str, str]] = {
     **{label.value: {"verdict": CONFIDENT, "label": label.value} for label in IN_SCOPE},
     **{verdict: {"verdict": verdict} for verdict in (UNCERTAIN, OUT_OF_SCOPE, POOR_IMAGE)},
 }
+
+_VISITS = count(1)
+
+
+def next_visit() -> int:
+    """Return a number that was not given out before: what is typed into begins anew with it."""
+    return next(_VISITS)
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,7 @@ class Browse:
     shows_lesions: bool = False  # instead of scans
     selected: frozenset[int] | None = None  # ids of scans; None: nothing is being selected
     summary: ImportSummary | None = None  # of an import, until it is put away
+    visit: int = field(default_factory=next_visit, compare=False)  # of the search field
 
 
 @dataclass(frozen=True)
@@ -93,6 +115,7 @@ class OpenScan:
     overlay_opacity: float = 0.0  # 0..1, as the slider stands
     chooses_site: bool = False
     new_lesion: str | None = None  # name of a lesion that is about to be made; None: it is not
+    visit: int = field(default_factory=next_visit, compare=False)  # of its fields
 
     @property
     def lesion(self) -> Lesion | None:
@@ -111,6 +134,7 @@ class OpenLesion:
     notes: str
     chooses_site: bool = False
     chosen: tuple[int, ...] | None = None  # ids of scans to compare, last chosen last
+    visit: int = field(default_factory=next_visit, compare=False)  # of its fields
 
 
 @dataclass(frozen=True)
@@ -125,7 +149,7 @@ class Opened:
 class Trouble:
     """A history that cannot be used as it is; asked about before anything else."""
 
-    kind: str  # damaged, newer, or another reason of ``keeping.kind_of``
+    kind: str  # damaged, newer, or another reason of ``kind_of``
     details: str  # what the history says, in English: for who helps
 
 
@@ -216,6 +240,24 @@ def is_missing(error: HistoryError) -> bool:
     What SQLite raised is the cause of the others.
     """
     return error.__cause__ is None
+
+
+def kind_of(error: HistoryError) -> str:
+    """Return why the history will not: an entry of history.json, ``error_`` before it.
+
+    ``unusable`` is a file of another kind or version, ``missing`` where the history is fine and
+    does not have what was asked for: the same to who only has the error.
+    """
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return ERROR_KINDS.get((getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF, "other")
+    return "missing" if is_missing(error) else "disk"
+
+
+def trouble_of(error: HistoryError) -> Trouble:
+    """Return what stands in the way of a history that could not be opened."""
+    kind = kind_of(error)
+    return Trouble("unusable" if kind == "missing" else kind, str(error))
 
 
 def keep_equal(old: Browse | None, new: Browse) -> Browse:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -21,13 +20,14 @@ from lesionlens.app.browsing import (
     Opened,
     OpenLesion,
     OpenScan,
-    Trouble,
-    is_missing,
     keep_equal,
+    kind_of,
+    next_visit,
     read_browse,
     read_lesion,
     read_scan,
     read_tiles,
+    trouble_of,
 )
 from lesionlens.app.components.retained import Retained
 from lesionlens.app.handling import guarded
@@ -46,36 +46,6 @@ T = TypeVar("T")
 _SCAN = re.compile(rf"{HISTORY}/scans/(\d+)")
 _LESION = re.compile(rf"{HISTORY}/lesions/(\d+)")
 _COMPARE = re.compile(rf"{HISTORY}/compare/(\d+)/(\d+)")
-
-#: SQLite's reason -> entry of history.json, ``error_`` before it.
-_KINDS: dict[int, str] = {
-    sqlite3.SQLITE_CORRUPT: "damaged",
-    sqlite3.SQLITE_NOTADB: "damaged",
-    sqlite3.SQLITE_FULL: "full",
-    sqlite3.SQLITE_READONLY: "read_only",
-    sqlite3.SQLITE_CANTOPEN: "read_only",
-    sqlite3.SQLITE_PERM: "read_only",
-    sqlite3.SQLITE_BUSY: "busy",
-    sqlite3.SQLITE_IOERR: "disk",
-}
-
-
-def kind_of(error: HistoryError) -> str:
-    """Return why the history will not: an entry of history.json, ``error_`` before it.
-
-    ``unusable`` is a file of another kind or version, ``missing`` where the history is fine and
-    does not have what was asked for: the same to who only has the error.
-    """
-    cause = error.__cause__
-    if isinstance(cause, sqlite3.Error):
-        return _KINDS.get((getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF, "other")
-    return "missing" if is_missing(error) else "disk"
-
-
-def trouble_of(error: HistoryError) -> Trouble:
-    """Return what stands in the way of a history that could not be opened."""
-    kind = kind_of(error)
-    return Trouble("unusable" if kind == "missing" else kind, str(error))
 
 
 def in_words(error: HistoryError, texts: Texts) -> str:
@@ -104,6 +74,7 @@ class Keeping:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.retained = Retained()  # tiles as they were drawn last
+        self.fields = Retained()  # what is typed into
         self._searches = 0  # the latest wins
         self._one_at_a_time = asyncio.Lock()
 
@@ -146,6 +117,7 @@ class Keeping:
             selected=None if old.selected is None else old.selected & frozenset(there or ()),
             shows_lesions=old.shows_lesions and bool(new.lesions),
             summary=old.summary,
+            visit=old.visit,
         )
 
     async def _read_opened(self) -> None:
@@ -194,6 +166,7 @@ class Keeping:
             notes=new.notes if known.notes == known.lesion.notes else known.notes,
             chooses_site=known.chooses_site,
             chosen=chosen,
+            visit=known.visit,
         )
 
     # --- finding ---------------------------------------------------------------------------
@@ -224,9 +197,17 @@ class Keeping:
         await self._find()
 
     @guarded
+    async def clear_search(self) -> None:
+        """Empty the field for words."""
+        browse = self._browse
+        cleared = replace(browse.filter, search="")
+        self._browse = replace(browse, filter=cleared, visit=next_visit())
+        await self._find()
+
+    @guarded
     async def clear_filter(self) -> None:
         """Show all scans again."""
-        self._browse = replace(self._browse, filter=Filter())
+        self._browse = replace(self._browse, filter=Filter(), visit=next_visit())
         await self._find()
 
     async def _find(self) -> None:
@@ -304,6 +285,10 @@ class Keeping:
         texts = self.session.texts
         self.session.state.busy = texts("history.deleting")
         await in_thread(self.session, lambda it: it.delete(*scan_ids))
+        opened = self.session.state.opened
+        left = {number: it for number, it in opened.scans.items() if number not in scan_ids}
+        self.session.state.opened = replace(opened, scans=left)
+        self.session.annotating.forget_typing()
         if self._is_open(scan_ids):
             self.session.navigation.back()
         if self.session.state.browse is not None:

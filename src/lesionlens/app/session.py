@@ -10,10 +10,11 @@ from typing import Any
 
 from lesionlens.app import preferences as stored
 from lesionlens.app.annotating import Annotating
+from lesionlens.app.browsing import trouble_of
 from lesionlens.app.choosing import Choosing
 from lesionlens.app.device import Device
 from lesionlens.app.engine import Engine
-from lesionlens.app.keeping import Keeping, trouble_of
+from lesionlens.app.keeping import Keeping
 from lesionlens.app.navigation import Navigation
 from lesionlens.app.preferences import Preferences
 from lesionlens.app.routes import is_route

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import lesionlens
-from lesionlens.app.browsing import OpenScan
+from lesionlens.app.browsing import OpenScan, kind_of
 from lesionlens.app.handling import guarded
-from lesionlens.app.keeping import in_thread, kind_of
+from lesionlens.app.keeping import in_thread
 from lesionlens.app.texts import Texts
 from lesionlens.errors import HistoryError
 from lesionlens.history import History

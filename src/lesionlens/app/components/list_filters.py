@@ -8,6 +8,7 @@ import flet as ft
 
 from lesionlens.app.browsing import KINDS, Browse
 from lesionlens.app.components.blocks import Style, icon_button, words
+from lesionlens.app.components.text_field import text_field
 from lesionlens.app.handling import calling
 from lesionlens.app.session import Session
 from lesionlens.app.theme import HALF_GAP, RADIUS, Look, look_for
@@ -22,24 +23,28 @@ def search_field(session: Session, browse: Browse) -> ft.Control:
     async def changed(event: Any) -> None:
         await session.keeping.search(event.control.value)
 
-    return ft.TextField(
-        color=ft.Colors.ON_SURFACE,
+    field = text_field(
+        session,
+        "search",
+        browse.visit,
         label=texts("history.search"),
         hint_text=texts("history.search_hint"),
         value=browse.filter.search,
         prefix_icon=ft.Icons.SEARCH,
-        suffix=(
+        border=ft.OutlineInputBorder(border_radius=RADIUS),
+        expand=True,
+        on_change=changed,
+    )
+    row: list[ft.Control] = [field]
+    if browse.filter.search:
+        row.append(
             icon_button(
                 ft.Icons.CLOSE,
                 texts("history.clear_search"),
-                on_click=calling(session.keeping.search, ""),
+                on_click=calling(session.keeping.clear_search),
             )
-            if browse.filter.search
-            else None
-        ),
-        border=ft.OutlineInputBorder(border_radius=RADIUS),
-        on_change=changed,
-    )
+        )
+    return ft.Row(row)
 
 
 def filter_row(session: Session, browse: Browse) -> ft.Control:

@@ -14,10 +14,7 @@ import flet as ft
 
 
 class Retained:
-    """The controls of one list as they were drawn last.
-
-    A control stands in one place of one screen: one ``Retained`` for each list.
-    """
+    """Controls as they were drawn last, each of which stands in one place of one screen."""
 
     def __init__(self) -> None:
         self._controls: dict[Hashable, tuple[tuple[Any, ...], ft.Control]] = {}
@@ -34,6 +31,10 @@ class Retained:
         if known is None or known[0] != shown:
             known = self._controls[key] = (shown, make())
         return known[1]
+
+    def drop(self, key: Hashable) -> None:
+        """Forget one of them, if it is there."""
+        self._controls.pop(key, None)
 
     def clear(self) -> None:
         """Forget them all: no screen shows them any more."""

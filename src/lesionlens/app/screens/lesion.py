@@ -9,11 +9,12 @@ import flet as ft
 
 from lesionlens.app.annotating import MAX_NAME, MAX_NOTES
 from lesionlens.app.browsing import HISTORY, OpenLesion, Tile
-from lesionlens.app.components.blocks import Style, card, faint, heading
+from lesionlens.app.components.blocks import Style, card, faint, heading, words
 from lesionlens.app.components.more_menu import more_menu
 from lesionlens.app.components.place import place_rows
 from lesionlens.app.components.placeholders import waiting
 from lesionlens.app.components.scan_tile import scan_tile
+from lesionlens.app.components.text_field import text_field
 from lesionlens.app.handling import calling
 from lesionlens.app.screen import Screen
 from lesionlens.app.screens.compare import days_between
@@ -112,21 +113,26 @@ def _about(session: Session, opened: OpenLesion) -> ft.Control:
     async def type_notes(event: Any) -> None:
         await annotating.type_lesion(lesion.id, notes=event.control.value)
 
-    name_is_missing = not opened.name.strip()
+    missing: list[ft.Control] = []
+    if not opened.name.strip():
+        needed = words(texts("history.name_needed"), Style.BODY_SMALL, ft.Colors.ERROR)
+        missing.append(ft.Semantics(content=needed, live_region=True))
     is_saved = opened.name.strip() == lesion.name and opened.notes == lesion.notes
     return card(
         [
             heading(texts("history.about_spot")),
-            ft.TextField(
-                color=ft.Colors.ON_SURFACE,
+            text_field(
+                session,
+                f"lesion-name-{lesion.id}",
+                opened.visit,
                 label=texts("history.spot_name"),
                 value=opened.name,
                 max_length=MAX_NAME,
                 counter="",
-                error=texts("history.name_needed") if name_is_missing else None,
                 on_change=type_name,
                 on_blur=calling(annotating.leave_field),
             ),
+            *missing,
             *place_rows(
                 lesion.body_site,
                 opened.sites,
@@ -135,8 +141,10 @@ def _about(session: Session, opened: OpenLesion) -> ft.Control:
                 on_choosing=partial(annotating.choose_lesion_site, lesion.id),
                 on_select=partial(annotating.set_lesion_site, lesion.id),
             ),
-            ft.TextField(
-                color=ft.Colors.ON_SURFACE,
+            text_field(
+                session,
+                f"lesion-notes-{lesion.id}",
+                opened.visit,
                 label=texts("history.notes"),
                 hint_text=texts("history.spot_notes_hint"),
                 value=opened.notes,

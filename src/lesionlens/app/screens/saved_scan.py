@@ -15,6 +15,7 @@ from lesionlens.app.components.heat_map import heat_map_card
 from lesionlens.app.components.place import place_rows
 from lesionlens.app.components.placeholders import nothing, waiting
 from lesionlens.app.components.probabilities import probabilities_card
+from lesionlens.app.components.text_field import text_field
 from lesionlens.app.components.verdict import next_step_card, verdict_card
 from lesionlens.app.handling import calling
 from lesionlens.app.screen import Screen
@@ -147,8 +148,10 @@ def _own_card(session: Session, opened: OpenScan) -> ft.Control:
                 on_select=partial(annotating.set_site, scan.id),
             ),
             *_lesion_rows(session, opened),
-            ft.TextField(
-                color=ft.Colors.ON_SURFACE,
+            text_field(
+                session,
+                f"notes-{scan.id}",
+                opened.visit,
                 label=texts("history.notes"),
                 hint_text=texts("history.notes_hint"),
                 value=opened.notes,
@@ -233,8 +236,10 @@ def _new_lesion(session: Session, opened: OpenScan) -> ft.Control:
 
     return ft.Column(
         [
-            ft.TextField(
-                color=ft.Colors.ON_SURFACE,
+            text_field(
+                session,
+                f"new-lesion-{scan_id}",
+                opened.visit,
                 label=texts("history.spot_name"),
                 hint_text=texts("history.spot_name_hint"),
                 value=opened.new_lesion or "",

@@ -6,16 +6,12 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import kit
 import numpy as np
 import pytest
 
 from lesionlens.phantoms import draw
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Locator
 
 pytestmark = pytest.mark.app
 
@@ -44,9 +40,15 @@ def open_history(app: kit.App) -> None:
     app.tap(app.texts("common.tab_history"), role="tab")
 
 
-def tile(app: kit.App) -> Locator:
-    """Return the newest scan of the list: a button that says the verdict first."""
-    return app.find(FIRST)
+def write(app: kit.App, label: str, text: str) -> None:
+    """Tap a field and type into it, instead of what is there."""
+    field = app.page.get_by_label(label, exact=True)
+    x, y, width, height = app.place_of(field)
+    app.page.mouse.click(x + width / 2, y + height / 2)
+    app.page.wait_for_function("() => /INPUT|TEXTAREA/.test(document.activeElement?.tagName)")
+    app.settle()
+    app.page.keyboard.press("Control+A")
+    app.page.keyboard.type(text)
 
 
 def test_an_empty_history_invites(open_app: OpenApp) -> None:
@@ -74,17 +76,15 @@ def test_a_scan_is_found_again_noted_on_taken_elsewhere_and_brought_back(
     app.tap(FIRST)
     app.wait_for_text(texts("history.your_notes"))
 
-    notes = page.get_by_label(texts("history.notes"), exact=True)
-    app.place_of(notes)
-    notes.fill("itches at night")
-    app.wait_for_text(texts("history.saved"))
+    write(app, texts("history.notes"), "itches at night")
+    app.wait_for_text(texts("history.not_saved_yet"))
+    app.wait_for_text(re.compile(f"^{texts('history.saved')}$"))
     app.back()
     app.wait_for_text(texts("history.n_scans", count=1))
 
-    search = page.get_by_label(texts("history.search"), exact=True)
-    search.fill("itches")
+    write(app, texts("history.search"), "itches")
     app.wait_for_text(texts("history.n_found", count=1, whole=1))
-    search.fill("bleeds")
+    write(app, texts("history.search"), "bleeds")
     app.wait_for_text(texts("history.nothing_found"))
     app.tap(texts("history.show_all"))
     app.wait_for_text(texts("history.n_scans", count=1))
