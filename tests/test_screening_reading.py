@@ -77,7 +77,7 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "heic": (b"\0\0\0\x18ftypheic" + bytes(200), "heic"),
     "gif": (picture("GIF"), "gif"),
     "pdf": (b"%PDF-1.7\n" + bytes(200), "pdf"),
-    "dicom": (bytes(128) + b"DICM" + bytes(200), "dicom"),
+    "dicom": (bytes(128) + b"DICM" + bytes(200), "no_pixels"),
     "animated": (animated(), "animated"),
     "too small": (picture("PNG", (64, 20)), "too_small"),
     "too many pixels": (announced_png(20_000, 20_000), "too_large"),
