@@ -30,7 +30,8 @@ CLI = Path(lesionlens.__file__).parent / "cli"
 BROUGHT = sorted({
     "httpx", "isic_metadata", "imagehash", "sklearn", "skimage", "scipy", "matplotlib", "jinja2",
     "tensorflow", "keras", "cv2", "pandas", "flet", "flet_web", "flet_camera",
-    "flet_permission_handler", "flet_desktop", "reportlab", "pyarrow",
+    "flet_permission_handler", "flet_desktop", "reportlab", "pyarrow", "fastapi",
+    "uvicorn", "python_multipart", "prometheus_client",
 })  # fmt: skip
 
 #: Runs verbs one after the other where those packages cannot be found; prints what came of each.
@@ -89,6 +90,7 @@ def test_every_verb_without_its_extra_names_the_pip_install(tmp_path: Path) -> N
         "report": ["evaluate", "predictions.csv"],
         "app": ["app"],
         "bulk": ["screen", "photos", "-o", "run"],
+        "serve": ["serve"],
         "train": ["train", "archive"],
         "train export": ["export", "run", "archive"],
         "train reproduce": ["reproduce", "archive"],

@@ -21,8 +21,8 @@ ROOT = Path(lesionlens.__file__).parent
 
 VOCABULARY = {
     "addresses", "children", "quiet", "parallel", "labels", "records", "verdicts", "zooms",
-    "errors", "files", "body_sites", "history", "history_database", "history_records", "history_rows",
-    "history_schema", "history_transfer",
+    "errors", "files", "body_sites", "history", "history_database", "history_records",
+    "history_rows", "history_schema", "history_transfer",
 }  # fmt: skip
 CORE = {
     "imaging", "quality", "views", "bundle", "confidence", "conformal", "classifier", "saliency",
@@ -45,6 +45,9 @@ OUTSIDE: dict[str, set[str]] = {
     "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "matplotlib"},
     "evidence": {"numpy", "PIL", "matplotlib", "jinja2", "skimage", "scipy"},
     "cli": {"numpy", "PIL", "typer", "rich"},
+    "service": {
+        "fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client", "numpy", "PIL",
+    },
     "app": {
         "flet", "flet_camera", "flet_desktop", "flet_permission_handler", "flet_web", "starlette",
         "uvicorn", "numpy", "PIL", "reportlab",
@@ -54,11 +57,13 @@ OUTSIDE: dict[str, set[str]] = {
 LIGHT = {"numpy", "PIL", "typer"}
 #: What the app is written in: it may stand on top of its files, which nothing else imports.
 FLET = {"flet", "flet_camera"}
+#: The same of the server for other systems.
+WEB = {"fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"}
 #: Never loaded by `import lesionlens` or `lesionlens --help`.
 HEAVY = {
     "tensorflow", "keras", "ray", "pandas", "scipy", "sklearn", "matplotlib", "httpx", "skimage",
     "cv2", "imagehash", "isic_metadata", "jinja2", "ai_edge_litert", "flet", "pyarrow", "pydicom",
-    "highdicom",
+    "highdicom", "fastapi", "uvicorn", "prometheus_client",
 }  # fmt: skip
 
 FILES = sorted(ROOT.rglob("*.py"))
@@ -115,9 +120,10 @@ def test_a_file_imports_only_what_its_zone_may(path: Path) -> None:
             inside = name.split(".")[1:]
             target = inside[0] if inside else "__init__"
             if zone not in ("cli", "app") and module != "__main__":
-                assert target not in ("cli", "app"), f"{where}: nothing imports the faces"
+                faces = {"cli", "app", "service"} - {zone}
+                assert target not in faces, f"{where}: nothing imports the faces"
             if zone == "app":
-                assert target not in ("train", "data", "reporting", "screening"), where
+                assert target not in ("train", "data", "reporting", "screening", "service"), where
             if zone == "vocabulary":
                 assert target in VOCABULARY, f"{where}: vocabulary knows only itself"
             if zone == "core":
@@ -126,6 +132,9 @@ def test_a_file_imports_only_what_its_zone_may(path: Path) -> None:
             if zone == "screening":
                 own = VOCABULARY | CORE | {"runtime", "screening", "__version__", "__init__"}
                 assert target in own, f"{where}: bulk screening does not know {target}"
+            if zone == "service":
+                own = VOCABULARY | CORE | {"runtime", "service", "__version__", "__init__"}
+                assert target in own, f"{where}: the server does not know {target}"
             if zone == "evidence":  # models answer through the runtime: no TensorFlow
                 inside = name.removeprefix("lesionlens.train.").split(".")[0]
                 light = target != "train" or inside in ("calibration", "config")
@@ -136,7 +145,8 @@ def test_a_file_imports_only_what_its_zone_may(path: Path) -> None:
                 )
         elif top not in sys.stdlib_module_names:
             assert top in OUTSIDE[zone], f"{where}: {zone} may not import {top}"
-            if is_top and module != "train.network" and top not in FLET:
+            is_face = top in FLET or (zone == "service" and top in WEB)
+            if is_top and module != "train.network" and not is_face:
                 assert top in LIGHT, f"{where}: import {top} inside the function that needs it"
 
 

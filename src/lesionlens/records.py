@@ -6,10 +6,11 @@ into CSV and into JSON without a special case.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from lesionlens.labels import Label
+from lesionlens.labels import IN_SCOPE, Label
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,22 @@ class Prediction:
     def probability(self) -> float:
         """Probability in 0..1 of ``label``, given that the image is one of the three."""
         return self.probabilities[self.label]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the answer as JSON has it; probabilities unrounded, milliseconds to 0.001."""
+        return {
+            "file": self.file,
+            "label": self.label.value,
+            "probabilities": {label.value: self.probabilities[label] for label in IN_SCOPE},
+            "scope": self.scope,
+            "verdict": self.verdict,
+            "prediction_set": [label.value for label in self.prediction_set],
+            "quality": {
+                "is_good": self.quality.is_good,
+                "findings": [asdict(finding) for finding in self.quality.findings],
+                "measures": self.quality.measures,
+            },
+            "policy": self.policy,
+            "views": self.views,
+            "elapsed_ms": round(self.elapsed_ms, 3),
+        }

@@ -17,3 +17,6 @@ COVERAGE: dict[str, float] = {"balanced": 0.90, "sensitive": 0.95}
 SCOPE_COVERAGE: dict[str, float] = {"balanced": 0.95, "sensitive": 0.975}
 POLICIES: tuple[str, ...] = tuple(COVERAGE)
 DEFAULT_POLICY = "balanced"
+
+#: Stands under every table and beside every answer that leaves by the network.
+DISCLAIMER = "Decision support for research and education. Not a diagnosis."

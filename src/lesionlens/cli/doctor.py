@@ -24,6 +24,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("flet", "flet_web", "flet_camera", "flet_permission_handler", "reportlab"),
     "desktop": ("flet_desktop",),
     "bulk": ("pyarrow",),
+    "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client"),
 }
 #: Less free disk than this is worth a warning: an archive of 10,000 frames has about 1 GB.
 _LOW_DISK_BYTES = 1_000_000_000

@@ -29,6 +29,7 @@ from lesionlens.cli import (
     predict,
     reproduce,
     screen,
+    serve,
     train,
 )
 from lesionlens.errors import LesionLensError
@@ -98,6 +99,7 @@ data_app = typer.Typer(
 )
 app.command("predict")(predict.predict)
 app.command("screen")(screen.screen)
+app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("app")(app_module.app)
 app.command("doctor")(doctor.doctor)

@@ -10,16 +10,13 @@ import csv
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO, Any, Protocol
 
 from lesionlens.labels import FULL_NAMES, IN_SCOPE
 from lesionlens.records import Finding, Prediction
-from lesionlens.verdicts import CONFIDENT, OUT_OF_SCOPE, POOR_IMAGE
-
-#: Stands under every table.
-DISCLAIMER = "Decision support for research and education. Not a diagnosis."
+from lesionlens.verdicts import CONFIDENT, DISCLAIMER, OUT_OF_SCOPE, POOR_IMAGE
 
 #: Explains the columns of those names.
 SCOPE_LEGEND = "In scope: how probable it is that the image shows one of the three at all."
@@ -104,29 +101,13 @@ def make_writer(form: Format, stream: IO[str], *, has_pictures: bool = False) ->
 
 
 def as_record(answer: Answer, picture: str = "") -> dict[str, Any]:
-    """Return an answer as JSON has it; probabilities unrounded, milliseconds to 0.001.
+    """Return an answer as JSON has it.
 
     ``explanation`` is the path of its picture, there only where there is one.
     """
     if isinstance(answer, Failure):
         return {"file": answer.file, "error": answer.error}
-    return {
-        "file": answer.file,
-        "label": answer.label.value,
-        "probabilities": {label.value: answer.probabilities[label] for label in IN_SCOPE},
-        "scope": answer.scope,
-        "verdict": answer.verdict,
-        "prediction_set": [label.value for label in answer.prediction_set],
-        "quality": {
-            "is_good": answer.quality.is_good,
-            "findings": [asdict(finding) for finding in answer.quality.findings],
-            "measures": answer.quality.measures,
-        },
-        "policy": answer.policy,
-        "views": answer.views,
-        "elapsed_ms": round(answer.elapsed_ms, 3),
-        **({"explanation": picture} if picture else {}),
-    }
+    return {**answer.as_json(), **({"explanation": picture} if picture else {})}
 
 
 class JsonWriter:
