@@ -185,6 +185,13 @@ def test_a_huge_header_is_refused_before_a_pixel_is_decoded(tmp_path: Path) -> N
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
+def test_a_webp_that_announces_too_much_is_refused_as_too_large() -> None:
+    frame = b"VP8X" + struct.pack("<IB3x", 10, 0) + 2 * (60_000).to_bytes(3, "little")
+    with pytest.raises(ImageError, match="more than 120 megapixels") as refused:
+        load_pixels(b"RIFF" + struct.pack("<I", len(frame) + 4) + b"WEBP" + frame)
+    assert refused.value.reason == "too_large"
+
+
 def test_a_large_photo_draws_no_warning_and_leaves_the_filters_alone() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -195,6 +195,12 @@ def _explained(name: str) -> Iterator[None]:
     """Turn what a decoder raises into an ImageError that says what to do."""
     try:
         yield
+    except Image.DecompressionBombError as error:  # WebP asks before we can
+        raise ImageError(
+            f"{name}: announces more than {MAX_PIXELS / 1e6:.0f} megapixels; nothing was decoded. "
+            "Scale it down first",
+            reason="too_large",
+        ) from error
     except _DECODER_ERRORS as error:
         if "truncated" in str(error).lower() or isinstance(error, EOFError):
             raise ImageError(
