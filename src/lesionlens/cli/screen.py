@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lesionlens.screening.items import Item
     from lesionlens.screening.progress import Pause, Stop
     from lesionlens.screening.running import Outcome, Plan
+    from lesionlens.screening.sources import ImageSource
 
 
 def screen(
@@ -132,6 +133,19 @@ def screen(
         ),
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Judge again what failed before.")] = False,
+    review: Annotated[
+        bool, typer.Option(help="Write a page to look through the images, accept and correct.")
+    ] = True,
+    maps: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Images that get a map of evidence and a preview in the page, by risk and "
+            "uncertainty; 500 without it.",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one image may take.")] = 30.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     json_progress: Annotated[
@@ -143,11 +157,11 @@ def screen(
 ) -> None:
     """Judge every image of an archive, side by side, so that nothing is lost and all can go on.
 
-    Writes `results.parquet` (an image a row), `errors.csv` (what could not be judged, and why)
-    and `summary.json`. Stopped at any moment, by Ctrl-C, a crash or a power cut, the same command
-    goes on where it was; with another model or other options it refuses to mix rows. An image
-    that cannot be read, or whose decoder crashes or hangs, is one line of `errors.csv` and makes
-    the exit code 1.
+    Writes `results.parquet` (an image a row), `errors.csv` (what could not be judged, and why),
+    `summary.json`, and `review.html`, a page to look through the images, accept and correct.
+    Stopped at any moment, by Ctrl-C, a crash or a power cut, the same command goes on where it
+    was; with another model or other options it refuses to mix rows. An image that cannot be read,
+    or whose decoder crashes or hangs, is one line of `errors.csv` and makes the exit code 1.
 
     **Not a diagnosis.**
 
@@ -217,6 +231,8 @@ def screen(
         view.close()
     for line in _closing_lines(plan, outcome):
         view.note(line)
+    if review and outcome.totals.n_judged and (watch or not outcome.was_stopped):
+        _write_review(plan, source, maps, view.note)
     if outcome.was_stopped:
         raise typer.Exit(130)
     if outcome.totals.n_failed:
@@ -259,6 +275,32 @@ def _closing_lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
         yield f"{plan.directory / 'errors.csv'}: {reasons.replace('_', ' ')}"
     if outcome.was_stopped:
         yield "stopped; run the same command again to go on"
+
+
+def _write_review(
+    plan: Plan, source: ImageSource, n: int | None, note: Callable[[str], None]
+) -> None:
+    """Write ``review.html``, unless it is there and no chunk is newer."""
+    from lesionlens.classifier import Classifier
+    from lesionlens.screening.job import CHUNKS, chunk_files
+    from lesionlens.screening.review import PAGE, PICTURES, write_review
+    from lesionlens.screening.review_pictures import Pictures, Places
+
+    page = plan.directory / PAGE
+    if n is None and page.exists():
+        written = page.stat().st_mtime_ns
+        if all(path.stat().st_mtime_ns < written for path in chunk_files(plan.directory / CHUNKS)):
+            return
+    settings = plan.settings
+    classifier = Classifier(
+        plan.bundle, views=settings.views, policy=settings.policy, gate=settings.gate, threads=1
+    )
+    write_review(
+        plan.directory,
+        places=lambda names: Places(names, source.quickly()),
+        pictures=Pictures(classifier, PICTURES if n is None else n, plan.workers),
+    )
+    note(f"{page}: open it in a browser to look through the images")
 
 
 def _say_what_it_takes(plan: Plan, source: Iterable[Item | Pause]) -> None:

@@ -46,6 +46,8 @@ CHUNKS = "chunks"
 OUTPUTS: tuple[str, ...] = ("results.parquet", "errors.csv", "summary.json", "review.html")
 #: How long to wait for the workers of a run that was killed.
 _LOCK_PATIENCE_S = 60.0
+#: Folder of previews beside review.html.
+PREVIEWS = "review-images"
 
 
 @dataclass(frozen=True)
@@ -286,6 +288,7 @@ class Job:
     def _clear(self) -> None:
         shutil.rmtree(self.chunks)
         self.chunks.mkdir()
+        shutil.rmtree(self.directory / PREVIEWS, ignore_errors=True)
         for name in (*OUTPUTS, JOB_FILE):
             (self.directory / name).unlink(missing_ok=True)
 

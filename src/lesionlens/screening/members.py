@@ -35,6 +35,7 @@ class Listing:
 
     all_files: bool = False  # members without an image's suffix are looked into
     is_count: bool = False  # only for a number: raise CostlyError rather than unpack
+    is_quick: bool = False  # leave out what is packed as a whole rather than unpack it
     spools: list[tars.Spool] = field(default_factory=list)  # none, or the one that is in use
 
 
@@ -59,6 +60,8 @@ def members_of(
     packing = packing_of(location) if kind == "tar" else ""
     if packing and listing.is_count:
         raise CostlyError(uri)
+    if packing and listing.is_quick:
+        return
     try:
         opened = open_archive(location, is_listed=True)
         with closing(opened.file):

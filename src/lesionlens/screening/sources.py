@@ -120,6 +120,15 @@ class ImageSource:
         except CostlyError:
             return None
 
+    def quickly(self) -> Iterator[Item]:
+        """Yield the items again for who wants to know where they are, in no time of a run.
+
+        What is in TARs that are packed as a whole is left out, and so is standard input.
+        """
+        if STDIN in self.sources:
+            return iter(())
+        return self._items(Listing(self.options.all_files, is_quick=True))
+
     def _items(self, listing: Listing) -> Iterator[Item]:
         for part in self._parts:
             for place in part.places():
