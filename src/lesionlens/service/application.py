@@ -99,6 +99,8 @@ class Service:
         api.add_exception_handler(Problem, telling.tell_problem)
         api.add_exception_handler(HTTPException, telling.tell_http)
         api.add_exception_handler(RequestValidationError, telling.tell_invalid)
+        api.add_exception_handler(ClientDisconnect, telling.tell_nobody)
+        api.add_exception_handler(Exception, telling.tell_fault)
         common = problem_answers(*_COMMON)
         told: dict[str, Any] = {"tags": ["predictions"]}
         api.post(
@@ -233,15 +235,21 @@ class Service:
             Problem: there was no answer in time, or a fault of ours.
             ClientDisconnect: the client left; what it asked is taken out of the line.
         """
-        questions = [Question(image.content, asked.policy, asked.views) for image in sent]
-        answers = asyncio.gather(*(self._pool.ask(question, until=until) for question in questions))
+        answers = [
+            self._pool.ask(Question(image.content, asked.policy, asked.views), until=until)
+            for image in sent
+        ]
         left = asyncio.ensure_future(_until_left(request))
+        pending: set[asyncio.Future[Any]] = set(answers)
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - monotonic()):
-                await asyncio.wait((answers, left), return_when=asyncio.FIRST_COMPLETED)
-            if not answers.done():
-                raise ClientDisconnect
-            return answers.result()
+            async with asyncio.timeout(until - monotonic()):
+                while pending:
+                    done, _ = await asyncio.wait(
+                        {*pending, left}, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    _check_is_here(left)
+                    pending -= done
+                return await asyncio.gather(*answers)
         except TimeoutError as error:
             raise Problem(
                 "timed_out",
@@ -254,7 +262,8 @@ class Service:
             raise fault_problem() from error
         finally:
             left.cancel()
-            answers.cancel()
+            for answer in answers:
+                answer.cancel()
 
     def _record(self, image: Sent, answer: Prediction | Refused) -> dict[str, Any]:
         if isinstance(answer, Prediction):
@@ -272,6 +281,12 @@ class Service:
             "sha256": spec.sha256,
             "lesionlens": __version__,
         }
+
+
+def _check_is_here(left: asyncio.Future[None]) -> None:
+    """Raise ClientDisconnect where a client has left."""
+    if left.done():
+        raise ClientDisconnect
 
 
 async def _until_left(request: Request) -> None:

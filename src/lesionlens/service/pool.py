@@ -176,6 +176,7 @@ class _Worker:
             WorkerFaultError: something happened that should not.
         """
         self.wait_until_ready()
+        _check_time(until)  # loading may have taken all of it
         self.is_busy = True
         content = question.content
         head = pickle.dumps(Task(len(content), question.policy, question.views))

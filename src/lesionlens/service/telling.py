@@ -10,11 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lesionlens.service.problems import Problem
+from lesionlens.service.problems import Problem, fault_problem
 
 #: The body of one that is too large is read and dropped for so long, so that the client comes to
 #: read why it is refused.
 _PATIENCE_S = 1.0
+#: The client left before it was answered: nginx's number, in log and meters only.
+LEFT = 499
 _UNKNOWN = "is no parameter here (/openapi.json lists those that are), so nothing was done"
 
 
@@ -55,3 +57,13 @@ async def tell_invalid(_: Request, error: Exception) -> Response:
     ]
     words = "; ".join(f"{one['parameter']}: {one['error']}" for one in wrong)
     return Problem("invalid", f"{words}.", parameters=wrong).response()
+
+
+async def tell_nobody(_: Request, __: Exception) -> Response:
+    """End a request whose client has left; what is sent goes nowhere, the log has the number."""
+    return Response(status_code=LEFT)
+
+
+async def tell_fault(_: Request, __: Exception) -> Response:
+    """Tell a fault of ours; the wall, which it reaches next, writes it down."""
+    return fault_problem().response()

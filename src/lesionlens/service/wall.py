@@ -9,19 +9,17 @@ cookies. Written against ASGI itself: https://asgi.readthedocs.io/en/latest/spec
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 
 from lesionlens.addresses import is_own_host
 from lesionlens.service.journal import Exchange, Journal
 from lesionlens.service.limits import Limits, Rates, client_of
 from lesionlens.service.meters import Meters
-from lesionlens.service.problems import Problem, fault_problem
+from lesionlens.service.problems import Problem
 from lesionlens.service.tokens import Tokens
 from lesionlens.service.worker_process import fault_of
 
@@ -35,8 +33,6 @@ OPEN_ROUTES = frozenset({"/healthz", "/readyz"})
 PREDICTIONS = "/v1/predictions"
 _DESCRIPTION = "/openapi.json"  # of FastAPI's own making, without a route to tell
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-#: The client left before it was answered; nginx's number, in log and meters only.
-_LEFT = 499
 #: The same with every answer: none of them is a page, and none is to be kept.
 _HEADERS = {
     "cache-control": "no-store",
@@ -122,20 +118,15 @@ class Wall:
             await self._application(scope, receive_counted, send_marked)
         except Problem as problem:
             await problem.response()(scope, receive, send_marked)  # type: ignore[arg-type]
-        except ClientDisconnect:
-            done.status = done.status or _LEFT
-        except Exception as error:
+        except Exception as error:  # it was answered: by telling.tell_fault
             self._journal.fault(fault_of(error))
-            if not done.status:
-                with suppress(OSError):
-                    response = fault_problem().response()
-                    await response(scope, receive, send_marked)  # type: ignore[arg-type]
         finally:
             self._presence.n_requests -= 1
             done.seconds = perf_counter() - began
-            path = scope["path"] if scope["path"] == _DESCRIPTION else "-"
-            done.route = getattr(scope.get("route"), "path", path)
-            done.status = done.status or _LEFT
+            if scope["path"] == _DESCRIPTION:
+                done.route = _DESCRIPTION
+            elif "route" in scope:
+                done.route = scope["route"].path
             self._meters.note_exchange(done)
             self._journal.exchange(done)
 
