@@ -5,7 +5,7 @@ that no pixel and no answer crosses a process. A worker that dies, or is silent 
 and therefore ended, has its chunk tried again item by item in a fresh process: what cannot be
 judged becomes a row that says so, and nothing else is lost.
 
-Processes rather than threads: docs/screen.md has the measurements.
+Processes rather than threads: only a process can be ended, and dies alone.
 """
 
 from __future__ import annotations
