@@ -31,7 +31,7 @@ BROUGHT = sorted({
     "httpx", "isic_metadata", "imagehash", "sklearn", "skimage", "scipy", "matplotlib", "jinja2",
     "tensorflow", "keras", "cv2", "pandas", "flet", "flet_web", "flet_camera",
     "flet_permission_handler", "flet_desktop", "reportlab", "pyarrow", "fastapi",
-    "uvicorn", "python_multipart", "prometheus_client",
+    "uvicorn", "python_multipart", "prometheus_client", "pydicom", "highdicom", "pylibjpeg", "rle",
 })  # fmt: skip
 
 #: Runs verbs one after the other where those packages cannot be found; prints what came of each.

@@ -1,0 +1,91 @@
+"""What a JPEG or JPEG 2000 stream says of itself before it is decoded.
+
+The streams inside DICOM files often lack what a JPEG file has: whether their colours are RGB or
+YCbCr stands in the DICOM header instead (PS3.5, 8.2.1). ITU-T T.81, B.1 and B.2, says what the
+markers are, T.872, 6.5.3, what Adobe's says of colours.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+#: A frame begins, of any process: C4, C8 and CC mean other things.
+_START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_APP0, _APP14 = 0xE0, 0xEE
+
+
+def with_colour_marker(jpeg: bytes, *, is_rgb: bool) -> bytes:
+    """Return a JPEG that says whether its colours are RGB or YCbCr.
+
+    One that says so itself (by a JFIF or an Adobe marker) is believed and returned as it is:
+    many a device announces RGB and embeds an ordinary JPEG.
+
+    Args:
+        jpeg: of three components.
+        is_rgb: what the header around it says.
+    """
+    components = b""
+    for marker, content in _segments(jpeg):
+        if (marker == _APP0 and content.startswith(b"JFIF")) or (
+            marker == _APP14 and content.startswith(b"Adobe")
+        ):
+            return jpeg
+        if marker in _START_OF_FRAME:
+            components = content[6::3]
+    # Decoders take components called R, G, B for RGB, any others for YCbCr.
+    if (components == b"RGB") == is_rgb:
+        return jpeg
+    transform = 0 if is_rgb else 1
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64" + bytes(4) + bytes((transform,))
+    return jpeg[:2] + adobe + jpeg[2:]
+
+
+def without_padding(jpeg: bytes) -> bytes:
+    """Return a JPEG without the byte that DICOM adds to make its length even (PS3.5, A.4)."""
+    end = bytes((0xFF, _END_OF_IMAGE))
+    return jpeg[:-1] if jpeg.endswith(end + b"\0") else jpeg
+
+
+def stream_size(stream: bytes) -> tuple[int, int] | None:
+    """Return (width, height) in pixels by the header of a stream; None where it is none."""
+    if stream.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")):
+        from PIL import Jpeg2KImagePlugin
+
+        try:
+            return Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(stream)).size
+        except (OSError, SyntaxError, ValueError):
+            return None
+    for marker, content in _segments(stream):
+        if marker in _START_OF_FRAME and len(content) >= 6:
+            return int.from_bytes(content[3:5], "big"), int.from_bytes(content[1:3], "big")
+    return None
+
+
+def full_array(jpeg: bytes) -> np.ndarray:
+    """Return the pixels of a JPEG decoded at its full scale: (H, W, 3), uint8 RGB.
+
+    Raises:
+        OSError, SyntaxError: it is damaged.
+    """
+    from PIL import JpegImagePlugin
+
+    return np.asarray(JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg)).convert("RGB"))
+
+
+def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the markers before the image's data, each with what it says."""
+    place = 2 if stream[:2] == bytes((0xFF, _START_OF_IMAGE)) else len(stream)
+    while place + 4 <= len(stream) and stream[place] == 0xFF:
+        marker = stream[place + 1]
+        if marker == 0xFF:  # filling
+            place += 1
+            continue
+        length = int.from_bytes(stream[place + 2 : place + 4], "big")
+        if marker in (_START_OF_SCAN, _END_OF_IMAGE) or length < 2:
+            return
+        yield marker, stream[place + 4 : place + 2 + length]
+        place += 2 + length
