@@ -18,8 +18,9 @@ from lesionlens.screening.items import Item
 pytest.importorskip("pyarrow", reason="needs the extra bulk")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import review_kit
-from lesionlens.screening.review import write_review
+from lesionlens.screening.review import read_rows, write_review
 from lesionlens.screening.review_pictures import Places
+from lesionlens.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -192,7 +193,12 @@ def test_a_hundred_thousand_images_are_filtered_and_sorted_at_once(
     assert shown(page)[0] == "ISIC_0000000.jpg"
     page.evaluate(_TIMED, ["text", "00123"])
     n_found = sum("00123" in f"{n:07}" for n in range(MANY))
-    assert page.locator("#shown").inner_text() == f"{n_found} shown"
+    assert page.locator("#shown").inner_text() == f"{n_found:,} shown"
+    for words in ("isic 00123", "123 0012 .JPG", "isic_00123 12399.jpg"):
+        page.evaluate(_TIMED, ["text", words])
+        terms = words.lower().split()
+        n_found = sum(all(w in f"isic_{n:07}.jpg" for w in terms) for n in range(MANY))
+        assert page.locator("#shown").inner_text() == f"{n_found:,} shown"
     page.evaluate(_TIMED, ["text", "nothing"])
     assert page.locator("#empty").is_visible()
     page.locator("#empty-reset").click()
@@ -209,6 +215,14 @@ def test_sorting_is_that_of_the_results(few: Path, open_page: Opener) -> None:
     page.locator("#direction").click()
     assert shown(page)[:8] == [row["uri"] for row in by_risk[::-1][:8]]
     page.locator("#direction").click()
+    doubt = read_rows(few.parent / "results.parquet")
+    order = sorted(range(60), key=lambda place: -doubt.uncertainty()[place])
+    page.locator("#sort").select_option("uncertainty")
+    assert shown(page)[:8] == [doubt.names[place] for place in order[:8]]
+    page.locator("#sort").select_option("verdict")
+    by_verdict = sorted(by_risk, key=lambda row: VERDICTS.index(row["verdict"]))
+    assert shown(page)[:8] == [row["uri"] for row in by_verdict[:8]]
+    page.locator("#sort").select_option("risk")
     page.locator("#verdicts button", has_text="Confident").click()
     left = [row for row in by_risk if row["verdict"] != "confident"]
     assert page.locator("#shown").inner_text() == f"{len(left)} shown"
@@ -268,6 +282,26 @@ def test_twenty_images_reviewed_by_keyboard_are_kept_and_exported(
     other.locator("#import-file").set_input_files(table)
     other.get_by_text("20 decisions taken over, 1 of images that are not").wait_for()
     assert exported(other) == rows
+
+
+def test_a_note_half_written_is_kept_and_another_window_knows(few: Path, open_page: Opener) -> None:
+    page = open_page(few)
+    name = chosen(page)
+    other = page.context.new_page()
+    other.goto(few.as_uri())
+    other.wait_for_selector("body.is-ready")
+    page.bring_to_front()
+    page.keyboard.press("3")
+    other.locator("#reviewed", has_text="1 of 60 reviewed").wait_for()
+    assert other.locator(".decide [aria-pressed=true]").inner_text() == "Normal3"
+    page.keyboard.press("u")
+    other.locator("#reviewed", has_text="0 of 60 reviewed").wait_for()
+    page.keyboard.press("n")
+    page.keyboard.type("half")
+    page.reload()
+    page.wait_for_selector("body.is-ready")
+    [row] = exported(page)
+    assert (row["uri"], row["note"], row["reviewer_label"]) == (name, "half", "")
 
 
 def test_agreement_counts_what_was_reviewed(few: Path, open_page: Opener) -> None:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from lesionlens.screening.progress import Pause, Stop
     from lesionlens.screening.running import Outcome, Plan
     from lesionlens.screening.sources import ImageSource
+
+#: How often it is told how far the page's maps are.
+_TELL_S = 10.0
 
 
 def screen(
@@ -295,10 +299,18 @@ def _write_review(
     classifier = Classifier(
         plan.bundle, views=settings.views, policy=settings.policy, gate=settings.gate, threads=1
     )
+    told = monotonic()
+
+    def tell(n_made: int, n_all: int) -> None:
+        nonlocal told
+        if monotonic() - told > _TELL_S:
+            told = monotonic()
+            note(f"{page}: {n_made:,} of {n_all:,} maps of evidence")
+
     write_review(
         plan.directory,
         places=lambda names: Places(names, source.quickly()),
-        pictures=Pictures(classifier, PICTURES if n is None else n, plan.workers),
+        pictures=Pictures(classifier, PICTURES if n is None else n, plan.workers, tell),
     )
     note(f"{page}: open it in a browser to look through the images")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,11 +110,13 @@ class Pictures:
         classifier: of the model and views that judged; its answers can be explained or not.
         n: images that get them, at most.
         workers: threads.
+        listener: told after each how many are made, of how many.
     """
 
     classifier: Classifier
     n: int
     workers: int = 1
+    listener: Callable[[int, int], None] = lambda n, n_all: None
 
     def make(
         self, folder: Path, rows: Sequence[int], places: Places, hashes: Sequence[str]
@@ -139,7 +141,9 @@ class Pictures:
             is_shown = bool(places.codes[row] == SHOWN)
             return self._make(places.found[row], hashes[row], is_shown=is_shown)
 
-        for row, (drawn, preview) in map_ahead(make, todo, workers=self.workers, ahead=8):
+        made = map_ahead(make, todo, workers=self.workers, ahead=4 * self.workers)
+        for n, (row, (drawn, preview)) in enumerate(made, start=1):
+            self.listener(n, len(todo))
             if drawn is not None:
                 maps[row] = drawn
             if preview is not None:

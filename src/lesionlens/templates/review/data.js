@@ -51,9 +51,12 @@ class Table {
   // 0 where one outcome is certain, 1 where two are as likely.
   uncertainty(row) {
     const scope = this.hasScope(row) ? this.scope[row] : 1;
-    const joint = [...this.probabilities(row).map((p) => p * scope), 1 - scope];
-    joint.sort((a, b) => b - a);
-    return 1 - (joint[0] - joint[1]);
+    const bcc = this.bcc[row] * scope, scc = this.scc[row] * scope, none = 1 - scope;
+    const normal = Math.max(0, scope - bcc - scc);
+    const high = Math.max(bcc, scc), low = Math.min(bcc, scc);
+    const higher = Math.max(normal, none), lower = Math.min(normal, none);
+    const second = high > higher ? Math.max(low, higher) : Math.max(lower, high);
+    return 1 - (Math.max(high, higher) - second);
   }
 
   setOf(row) { return this.head.labels.filter((_, bit) => this.set[row] >> bit & 1); }
@@ -67,9 +70,24 @@ class Table {
     return verdict === 'poor_image' ? UNUSABLE : this.label[row];
   }
 
-  lowered() {
-    this.names ??= this.uri.map((name) => name.toLowerCase());
-    return this.names;
+  // 1 for each row whose name has all the words. All names are one text, as one long search is
+  // faster than 100,000 short ones; the longest word goes first, as it is in the fewest.
+  matching(words) {
+    if (!this.names) {
+      this.names = this.uri.map((name) => name.toLowerCase());
+      this.text = this.names.join('\0');
+      this.starts = new Uint32Array(this.n + 1);
+      for (let row = 0; row < this.n; row += 1) this.starts[row + 1] = this.starts[row] + this.names[row].length + 1;
+    }
+    const {names, text, starts} = this;
+    const [first, ...others] = [...words].sort((a, b) => b.length - a.length);
+    const found = new Uint8Array(this.n);
+    let row = 0;
+    for (let at = text.indexOf(first); at >= 0; at = text.indexOf(first, starts[row + 1])) {
+      while (starts[row + 1] <= at) row += 1;
+      found[row] = others.every((word) => names[row].includes(word)) ? 1 : 0;
+    }
+    return found;
   }
 
   // Rows by a key, highest first; `uri` from A. Rows lie in the order of names.
@@ -93,12 +111,13 @@ class Table {
   // The rows that pass, in order.
   select(wanted, decisions) {
     const order = this.order(wanted.sort);
-    const terms = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
-    const names = terms.length ? this.lowered() : null;
+    const words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
+    const named = words.length ? this.matching(words) : null;
     const shown = new Uint32Array(this.n);
     let n = 0;
     for (let place = 0; place < this.n; place += 1) {
       const row = order[wanted.reversed ? this.n - 1 - place : place];
+      if (named && !named[row]) continue;
       if (!(wanted.verdicts >> this.verdict[row] & 1)) continue;
       if (wanted.label !== '' && this.label[row] !== +wanted.label) continue;
       if (wanted.set !== '' && this.set[row] !== +wanted.set) continue;
@@ -106,7 +125,6 @@ class Table {
         ? !this.quality[row]
         : wanted.quality !== '' && !(this.quality[row] >> +wanted.quality & 1)) continue;
       if (wanted.state !== '' && !decisions.isIn(row, wanted.state)) continue;
-      if (names && !terms.every((term) => names[row].includes(term))) continue;
       shown[n] = row;
       n += 1;
     }

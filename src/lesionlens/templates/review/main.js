@@ -33,6 +33,7 @@ class Review {
     this.setUpFilters();
     this.setUpButtons();
     document.addEventListener('keydown', (event) => this.press(event));
+    addEventListener('pagehide', () => document.activeElement?.blur());  // a note half written
     addEventListener('storage', (event) => this.hear(event));
     find('run').textContent = this.nameOfRun();
     find('run').title = this.nameOfRun();
