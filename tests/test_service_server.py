@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,10 +22,12 @@ pytest.importorskip("fastapi", reason="needs the server: pip install -e '.[serve
 import httpx
 
 import tiny_model
+from lesionlens.service.problems import PROBLEMS
 from service_kit import PATIENT, TOKEN, Server, encoded
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 HEAD = "POST /v1/predictions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+PAGE = Path(__file__).parent.parent / "docs" / "serve.md"
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +221,49 @@ def test_a_model_that_is_none_ends_before_anybody_is_let_in(
     done = run_command("serve", "--model", tmp_path)
     assert done.code == 2
     assert "is missing from the bundle" in done.err
+
+
+# ---------------------------------------------------------------- docs/serve.md
+
+
+def test_the_example_of_the_page_prints_a_verdict(
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "lesion.jpg").write_bytes(encoded(form="JPEG"))
+    monkeypatch.chdir(tmp_path)
+    with Server("--model", bundle, "--workers", 1) as server:
+        assert "http://127.0.0.1:8000" in example
+        exec(compile(example.replace("http://127.0.0.1:8000", server.url), PAGE.name, "exec"), {})
+    assert re.fullmatch(r"lesion\.jpg (confident|uncertain|poor_image)\n", capsys.readouterr().out)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_curl_commands_of_the_page_are_answered(bundle: Path, tmp_path: Path) -> None:
+    (block,) = re.findall(r"```sh\n(# an image.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    for name, form in (("lesion.jpg", "JPEG"), ("a.jpg", "JPEG"), ("b.png", "PNG")):
+        (tmp_path / name).write_bytes(encoded(form=form))
+    with Server("--model", bundle, "--workers", 1, token="") as server:
+        script = block.replace("http://127.0.0.1:8000", server.url)
+        script = script.replace("https://lens.example.org", server.url)
+        done = subprocess.run(
+            ["sh", "-e", "-c", script], cwd=tmp_path, env={**os.environ, "LESIONLENS_TOKEN": TOKEN},
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+    assert done.stdout.count('"verdict"') == 4
+
+
+def test_the_page_explains_every_problem_with_its_status() -> None:
+    rows = [line for line in PAGE.read_text("utf-8").splitlines() if "<a id=" in line]
+    told = {
+        (reason, status)
+        for row in rows
+        for status in row.split("|")[1].strip().split(", ")
+        for reason in re.findall(r'<a id="(\w+)"></a>`\1`', row)
+    }
+    for reason, (status, _) in PROBLEMS.items():
+        assert (reason, str(status)) in told, reason
+    assert {reason for reason, _ in told} == set(PROBLEMS)
