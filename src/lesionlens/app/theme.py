@@ -209,6 +209,9 @@ def make_theme(text_scale: float = 1.0, *, is_dark: bool = False) -> ft.Theme:
             ),
             height=80,
         ),
+        # Hints come to a mouse that rests, not to one that is about to tap: a tap that changes the
+        # page under a hint has left a browser's screen reader without the page.
+        tooltip_theme=ft.TooltipTheme(wait_duration=ft.Duration(milliseconds=700)),
         navigation_rail_theme=ft.NavigationRailTheme(
             bgcolor=ground,
             selected_label_text_style=styles["label_medium"].copy(color=ink),
