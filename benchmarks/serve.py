@@ -32,6 +32,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 
 SIZES_PX = ((600, 450), (1024, 768), (800, 600))
 
@@ -142,6 +143,14 @@ def start_server(n_workers: int) -> tuple[subprocess.Popen[str], str]:
     return server, server.stdout.readline().strip()
 
 
+def processor_seconds(server: subprocess.Popen[str]) -> tuple[float, float]:
+    """Return what the process that speaks HTTP has used so far, and what its workers have."""
+    process = psutil.Process(server.pid)
+    times = [one.cpu_times() for one in (process, *process.children())]
+    used = [one.user + one.system for one in times]
+    return used[0], sum(used[1:])
+
+
 def row(what: str, seen: str, target: str = "") -> None:
     """Print a row of the table."""
     print(f"| {what} | {seen} | {target} |", flush=True)
@@ -220,13 +229,20 @@ def main() -> int:
             row(f"peak, {clients} clients", f"{peak_per_s:.1f} requests/s")
             row("at the peak", f"p50 {p50:.0f} ms, p99 {p99:.0f} ms")
             rate = 0.7 * peak_per_s
+            before = processor_seconds(server)
             steady = run_load(
                 url, folder, n_requests=options.requests, n_clients=clients, rate_per_s=rate
+            )
+            after = processor_seconds(server)
+            http, judging = (
+                (late - early) / options.requests * 1e3
+                for early, late in zip(before, after, strict=True)
             )
             p50, p99 = np.percentile(steady.times_ms, [50, 99])
             seen = len(steady.times_ms) / steady.seconds
             row(f"at {rate:.1f} a second", f"{seen:.1f} requests/s")
             row("70 % of the peak", f"p50 {p50:.0f} ms, p99 {p99:.0f} ms", "p99 under 250 ms")
+            row("processor time of a request", f"HTTP {http:.1f} ms, judging {judging:.1f} ms")
             bad = steady.n_wrong + steady.n_lost + peak.n_wrong + peak.n_lost
             n_all = options.requests + options.peak
             row(f"wrong or lost of {n_all:,}", f"{bad} {dict(steady.statuses) or ''}", "0")

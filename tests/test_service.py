@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from lesionlens.classifier import Classifier
 from lesionlens.service import pool as pools
 from lesionlens.service.application import Service
 from lesionlens.service.meters import Meters
-from lesionlens.service.pool import Pool
+from lesionlens.service.pool import Pool, Question
 from lesionlens.service.problems import PROBLEMS
 from lesionlens.service.wall import PREDICTIONS
 from service_kit import PATIENT, TOKEN, encoded
@@ -464,6 +465,28 @@ def test_a_client_that_leaves_takes_its_question_out_of_the_line(
 
     assert asyncio.run(leave()).status_code == 504
     assert json.loads(lines[0])["status"] == 499
+
+
+def test_a_pool_that_is_closed_waits_for_nobody(bundle: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(pools, "start_child", kit.start_fragile_child)
+    pool = Pool(load_bundle(bundle), n_workers=1)
+
+    async def close() -> None:
+        until = time.monotonic() + 50
+        hanging, waiting = (
+            pool.ask(Question(content, "balanced", None), until=until)
+            for content in (kit.HANG, encoded())
+        )
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        await asyncio.to_thread(pool.close)
+        assert time.monotonic() - began < 10
+        with pytest.raises(TimeoutError):
+            await hanging
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(close())
 
 
 # ---------------------------------------------------------------- what is told of it

@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the server: pip install -e '.[serve]'")
 
 import httpx
+import psutil
 
 import tiny_model
 from lesionlens.service.problems import PROBLEMS
@@ -99,12 +100,9 @@ def test_what_is_here_is_finished_and_what_is_new_refused(bundle: Path, number: 
 def test_a_signal_to_all_processes_loses_no_answer(bundle: Path) -> None:
     with Server("--model", bundle, "--workers", 1) as server:
         half = Half(server)
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(server.process.pid)],
-            capture_output=True, text=True, check=False,
-        ).stdout.split()  # fmt: skip
+        children = [child.pid for child in psutil.Process(server.process.pid).children()]
         assert children
-        for pid in (*map(int, children), server.process.pid):  # as systemd does
+        for pid in (*children, server.process.pid):  # as systemd does
             os.kill(pid, signal.SIGTERM)
         assert half.finish().startswith("HTTP/1.1 200")
         assert server.wait() == 0
@@ -112,10 +110,7 @@ def test_a_signal_to_all_processes_loses_no_answer(bundle: Path) -> None:
 
 def test_a_second_signal_ends_at_once_and_leaves_no_process(bundle: Path) -> None:
     with Server("--model", bundle, "--workers", 2) as server:
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(server.process.pid)],
-            capture_output=True, text=True, check=False,
-        ).stdout.split()  # fmt: skip
+        children = [child.pid for child in psutil.Process(server.process.pid).children()]
         half = Half(server)
         server.process.terminate()
         wait_until(lambda: is_ready(server) == 503)
@@ -126,7 +121,7 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process(bundle: Path) -> Non
         half.socket.close()
     for pid in children:
         with pytest.raises(ProcessLookupError):
-            os.kill(int(pid), 0)
+            os.kill(pid, 0)
 
 
 def test_other_machines_get_in_with_a_token_only(

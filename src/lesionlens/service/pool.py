@@ -68,15 +68,15 @@ class Pool:
         self._on_restart = on_restart
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(n_workers, thread_name_prefix="worker")
-        workers = [_Worker(Setup(bundle)) for _ in range(n_workers)]
+        self._is_closing = False
+        self._workers = [_Worker(Setup(bundle)) for _ in range(n_workers)]
         try:
-            for worker in workers:
+            for worker in self._workers:
                 worker.wait_until_ready()
         except LesionLensError:
-            for worker in workers:
-                worker.end()
+            self.close()
             raise
-        for worker in workers:
+        for worker in self._workers:
             self._idle.put(worker)
 
     def ask(self, question: Question, *, until: float) -> asyncio.Future[Prediction | Refused]:
@@ -93,11 +93,13 @@ class Pool:
         return asyncio.wrap_future(self._threads.submit(self._answer, question, until))
 
     def close(self) -> None:
-        """End the workers; no question may be open."""
+        """End the workers, whatever they are doing; open questions raise TimeoutError."""
+        self._is_closing = True
+        for worker in self._workers:
+            worker.kill()
         self._threads.shutdown(cancel_futures=True)
-        with suppress(queue.Empty):
-            while True:
-                self._idle.get_nowait().end()
+        for worker in self._workers:
+            worker.end()
 
     def _answer(self, question: Question, until: float) -> Prediction | Refused:
         worker = self._idle.get()  # there are as many as threads
@@ -107,17 +109,15 @@ class Pool:
                 try:
                     return worker.ask(question, until)
                 except EOFError:  # its process is dead
-                    self._on_restart()
-                    worker = worker.again()
+                    self._restart(worker)
         except WorkerFaultError:
             raise
         except TimeoutError:
             if worker.is_busy:
-                self._on_restart()
-                worker = worker.again()
+                self._restart(worker)
             raise
         except LesionLensError as error:  # a process could not be started again
-            worker = worker.again()
+            self._restart(worker)
             raise WorkerFaultError(Fault(type(error).__name__, "start of a worker")) from error
         finally:
             self._idle.put(worker)
@@ -126,6 +126,12 @@ class Pool:
             "-: the process that read it crashed, twice; the file is damaged or not what it seems. "
             "Open and save it again with a program that can read it",
         )
+
+    def _restart(self, worker: _Worker) -> None:
+        if self._is_closing:
+            raise TimeoutError
+        self._on_restart()
+        worker.restart()
 
 
 def _check_time(until: float) -> None:
@@ -139,15 +145,18 @@ class _Worker:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
+        self._start()
+
+    def _start(self) -> None:
         self._process = start_child(worker_process.__name__)
-        self._send(pickle.dumps(setup))
         self._is_ready = False
         self.is_busy = False  # it was asked and has not answered
+        self._send(pickle.dumps(self._setup))
 
-    def again(self) -> _Worker:
-        """End the process and return another."""
+    def restart(self) -> None:
+        """End the process and start another; it loads while others judge."""
         self.end()
-        return _Worker(self._setup)
+        self._start()
 
     def wait_until_ready(self) -> None:
         """Wait until the model is loaded.
@@ -187,8 +196,12 @@ class _Worker:
             raise WorkerFaultError(answer)
         return answer
 
+    def kill(self) -> None:
+        """End the process, in any thread; whoever waits for it hears of its end."""
+        self._process.kill()
+
     def end(self) -> None:
-        """End the process at once."""
+        """End the process and wait until it is gone."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
