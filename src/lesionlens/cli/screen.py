@@ -107,6 +107,32 @@ def screen(
             show_default=False,
         ),
     ] = "",
+    format_extra: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Write results in these formats, too: fhir (fhir.ndjson), sr (a DICOM report for "
+            "each DICOM image; needs --keep-patient-data).",
+            show_default=False,
+        ),
+    ] = "",
+    keep_patient_data: Annotated[
+        bool,
+        typer.Option(
+            "--keep-patient-data",
+            help="Copy who and which study a DICOM image is of into all outputs: patient's ID, "
+            "accession number, UIDs. Nothing of it is copied unless it is asked for.",
+        ),
+    ] = False,
+    keep_dicom: Annotated[
+        str,
+        typer.Option(
+            metavar="KEYWORD,...",
+            help="Attributes of DICOM files to carry along into the results, such as "
+            "BodyPartExamined,BurnedInAnnotation.",
+            show_default=False,
+        ),
+    ] = "",
     shard: Annotated[
         str,
         typer.Option(
@@ -185,6 +211,7 @@ def screen(
     from lesionlens.bundle import load_bundle
     from lesionlens.runtime import usable_cores
     from lesionlens.screening.job import Shard, make_settings
+    from lesionlens.screening.formats import parse_formats
     from lesionlens.screening.progress import Stop
     from lesionlens.screening.running import Plan, run
     from lesionlens.screening.sources import ImageSource, SourceOptions
@@ -195,11 +222,15 @@ def screen(
         )
     part = Shard.parse(shard) if shard else None
     keep = [name for name in keep_columns.split(",") if name]
+    kept = _dicom_attributes(keep_dicom, keep_patient_data=keep_patient_data)
+    formats = parse_formats(format_extra, keep_patient_data=keep_patient_data)
+    if "sr" in formats:
+        console.require("screen --format-extra sr", "dicom", "highdicom")
     bundle = load_bundle(model)
     plan = Plan(
         directory=output / part.folder if part else output,
         settings=make_settings(
-            bundle, sources, policy=policy, views=views, gate=gate, keep=keep, shard=part
+            bundle, sources, policy=policy, views=views, gate=gate, keep=[*keep, *kept], shard=part
         ),
         bundle=bundle,
         workers=workers or usable_cores(),
@@ -208,12 +239,14 @@ def screen(
         is_restart=restart,
         is_retry=retry,
         is_watching=watch,
+        formats=formats,
     )
     options = SourceOptions(
         all_files=all_files,
         images_root="" if images_root is None else str(images_root),
         path_column=path_column,
         keep=tuple(keep),
+        keep_dicom=kept,
         skip=(str(output),),
     )
     source = ImageSource(sources, options)
@@ -259,6 +292,18 @@ def _ended_by_signals(stop: Stop, view: View) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _dicom_attributes(keep: str, *, keep_patient_data: bool) -> tuple[str, ...]:
+    """Return the keywords of the DICOM attributes to carry along."""
+    names = [name for name in keep.split(",") if name]
+    if not names and not keep_patient_data:
+        return ()
+    console.require("screen --keep-dicom and --keep-patient-data", "dicom", "pydicom")
+    from lesionlens.screening.dicom import PATIENT_COLUMNS, check_keywords
+
+    check_keywords(names)
+    return tuple(dict.fromkeys((*names, *(PATIENT_COLUMNS if keep_patient_data else ()))))
 
 
 def _closing_lines(plan: Plan, outcome: Outcome) -> Iterator[str]:

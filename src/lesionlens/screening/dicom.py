@@ -190,6 +190,8 @@ def _n_frames(image: DicomImage, size: int) -> int:
     One more than it can: reading that says that the others are missing.
     """
     with explained(image.uri):
+        if image.n_frames == 1:
+            return 1
         if image.length == UNKNOWN_LENGTH or image.syntax not in NATIVE:
             least = LEAST_FRAME_BYTES
         else:

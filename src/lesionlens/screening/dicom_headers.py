@@ -36,6 +36,7 @@ UNKNOWN_LENGTH = 0xFFFFFFFF
 #: What a message ends with.
 CURE = "save it again with a DICOM program, or export it as JPEG or PNG"
 
+_BUFFER_BYTES = 1 << 14
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # as floats, as doubles, as whole numbers
 #: What is read of a header: character set, SOP class, the image pixel module, offset tables.
 _TAGS = (
@@ -85,13 +86,22 @@ def opened(item: Item) -> Iterator[_File]:
         yield file
 
 
-class _File(io.FileIO):
-    """A file that sets no more memory aside for a read than it has bytes left, or a frame may."""
+class _File(io.BufferedReader):
+    """A file that sets no more memory aside for a read than it has bytes left, or a frame may.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(io.FileIO(path), _BUFFER_BYTES)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next bytes, fewer at the end only."""
-        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
-        return super().read(left if size is None or size < 0 else min(size, left, MAX_BYTES)) or b""
+        if size is None or not 0 <= size <= _BUFFER_BYTES:
+            left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+            size = min(left if size is None or size < 0 else min(size, left), MAX_BYTES)
+        return super().read(size)
 
 
 @cache
@@ -133,13 +143,13 @@ def read_header(
         syntax = pydicom.uid.UID(meta.get("TransferSyntaxUID", "1.2.840.10008.1.2"))
         if syntax == DEFLATED:
             file = _inflated(file, uri)
-        tags = [*_TAGS, *(pydicom.datadict.tag_for_keyword(name) for name in keep)]
+        more = [pydicom.datadict.tag_for_keyword(name) for name in keep]
         header = read_dataset(
             file,
             syntax.is_implicit_VR,
             syntax.is_little_endian,
             stop_when=lambda tag, vr, length: tag in _PIXEL_TAGS,
-            specific_tags=[pydicom.tag.Tag(tag) for tag in tags],
+            specific_tags=[*_TAGS, *more],
         )
         header.file_meta = meta
         is_implicit, is_little = header.original_encoding  # as found, whatever was announced

@@ -43,11 +43,19 @@ FORMAT = 1
 JOB_FILE = "job.json"
 CHUNKS = "chunks"
 #: What a run leaves besides chunks; ``--restart`` removes these and nothing else.
-OUTPUTS: tuple[str, ...] = ("results.parquet", "errors.csv", "summary.json", "review.html")
+OUTPUTS: tuple[str, ...] = (
+    "results.parquet",
+    "errors.csv",
+    "summary.json",
+    "review.html",
+    "fhir.ndjson",
+)
 #: How long to wait for the workers of a run that was killed.
 _LOCK_PATIENCE_S = 60.0
 #: Folder of previews beside review.html.
 PREVIEWS = "review-images"
+#: Folder of DICOM reports.
+REPORTS = "sr"
 
 
 @dataclass(frozen=True)
@@ -288,7 +296,8 @@ class Job:
     def _clear(self) -> None:
         shutil.rmtree(self.chunks)
         self.chunks.mkdir()
-        shutil.rmtree(self.directory / PREVIEWS, ignore_errors=True)
+        for name in (PREVIEWS, REPORTS):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
         for name in (*OUTPUTS, JOB_FILE):
             (self.directory / name).unlink(missing_ok=True)
 

@@ -41,6 +41,7 @@ class Plan:
     is_restart: bool = False  # throw away what is there
     is_retry: bool = False  # judge again what failed before
     is_watching: bool = False  # go on as files arrive
+    formats: tuple[str, ...] = ()  # some of formats.FORMATS, to be written, too
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,10 @@ def run(
                 "command again to go on"
             ) from error
         totals = ending.write()
+        if plan.formats:
+            from lesionlens.screening.formats import write_formats
+
+            write_formats(job, source, plan.formats, plan.bundle.spec, note=note)
         if job.n_twice:
             note(f"{job.n_twice:,} images have a name that came before, and were not judged again")
         return Outcome(totals, meter.tally.n, job.n_done, meter.seconds, stop.is_requested)

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     )
     from pydicom import Dataset
 
-#: Folder of the reports in a run folder; the names below are inside it.
-REPORTS = "sr"
+#: In the folder of reports: what could not be reported.
 ERRORS = "errors.csv"
 _NAMESPACE = uuid.UUID("5b8f1d0e-3c52-5f0e-8a57-0f6d3c1f5a90")
 _SERIES_NUMBER = 9900  # so that it comes after those of the camera
