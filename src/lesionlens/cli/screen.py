@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 #: How often it is told how far the page's maps are.
 _TELL_S = 10.0
+
+
+class Engine(StrEnum):
+    """Who judges."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def screen(
@@ -49,10 +57,29 @@ def screen(
             show_default=False,
         ),
     ],
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="Who judges: `local`, processes of this machine, or `ray`, actors of Ray Data, on "
+            "this machine or a cluster. The rows are the same."
+        ),
+    ] = Engine.LOCAL,
+    ray_address: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="The cluster of --engine ray: `auto` or HOST:PORT; this machine must be a node "
+            "of it. Without it Ray runs on this machine.",
+            show_default=False,
+        ),
+    ] = "",
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Processes side by side; one per core without it.", show_default=False
+            min=1,
+            help="Processes side by side; one per core, of the cluster if there is one, without "
+            "it.",
+            show_default=False,
         ),
     ] = None,
     views: Annotated[
@@ -206,16 +233,21 @@ def screen(
         lesionlens screen photos/ -o run --shard 2/8
 
         lesionlens screen inbox/ -o run --watch
+
+        lesionlens screen s3://archive/photos -o run --engine ray --ray-address auto
     """
     console.require("screen", "bulk", "pyarrow")
     from lesionlens.bundle import load_bundle
-    from lesionlens.runtime import usable_cores
-    from lesionlens.screening.job import Shard, make_settings
     from lesionlens.screening.formats import parse_formats
+    from lesionlens.screening.job import Shard, make_settings
     from lesionlens.screening.progress import Stop
     from lesionlens.screening.running import Plan, run
     from lesionlens.screening.sources import ImageSource, SourceOptions
 
+    if engine is Engine.RAY:
+        console.require("screen --engine ray", "ray", "ray")
+    elif ray_address:
+        raise LesionLensError("--ray-address: is for --engine ray; give both, or neither")
     if dry_run and watch:
         raise LesionLensError(
             "--dry-run and --watch: say what is there, or wait for more; not both"
@@ -233,7 +265,9 @@ def screen(
             bundle, sources, policy=policy, views=views, gate=gate, keep=[*keep, *kept], shard=part
         ),
         bundle=bundle,
-        workers=workers or usable_cores(),
+        workers=workers or _cores(ray_address),
+        engine=engine.value,
+        ray_address=ray_address,
         timeout_s=timeout,
         limit=limit,
         is_restart=restart,
@@ -276,6 +310,29 @@ def screen(
         raise typer.Exit(1)
 
 
+def _cores(ray_address: str) -> int:
+    """Return how many cores this machine has, or the cluster, which is joined then."""
+    if ray_address:
+        from lesionlens.screening.ray_engine import connect
+
+        return connect(ray_address)
+    from lesionlens.runtime import usable_cores
+
+    return usable_cores()
+
+
+def _dicom_attributes(keep: str, *, keep_patient_data: bool) -> tuple[str, ...]:
+    """Return the keywords of the DICOM attributes to carry along."""
+    names = [name for name in keep.split(",") if name]
+    if not names and not keep_patient_data:
+        return ()
+    console.require("screen --keep-dicom and --keep-patient-data", "dicom", "pydicom")
+    from lesionlens.screening.dicom import PATIENT_COLUMNS, check_keywords
+
+    check_keywords(names)
+    return tuple(dict.fromkeys((*names, *(PATIENT_COLUMNS if keep_patient_data else ()))))
+
+
 @contextmanager
 def _ended_by_signals(stop: Stop, view: View) -> Iterator[None]:
     """Let the first Ctrl-C (or SIGTERM) end a run in good order, the second at once."""
@@ -292,18 +349,6 @@ def _ended_by_signals(stop: Stop, view: View) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _dicom_attributes(keep: str, *, keep_patient_data: bool) -> tuple[str, ...]:
-    """Return the keywords of the DICOM attributes to carry along."""
-    names = [name for name in keep.split(",") if name]
-    if not names and not keep_patient_data:
-        return ()
-    console.require("screen --keep-dicom and --keep-patient-data", "dicom", "pydicom")
-    from lesionlens.screening.dicom import PATIENT_COLUMNS, check_keywords
-
-    check_keywords(names)
-    return tuple(dict.fromkeys((*names, *(PATIENT_COLUMNS if keep_patient_data else ()))))
 
 
 def _closing_lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
@@ -355,7 +400,9 @@ def _write_review(
     write_review(
         plan.directory,
         places=lambda names: Places(names, source.quickly()),
-        pictures=Pictures(classifier, PICTURES if n is None else n, plan.workers, tell),
+        pictures=Pictures(
+            classifier, PICTURES if n is None else n, min(plan.workers, _cores("")), tell
+        ),
     )
     note(f"{page}: open it in a browser to look through the images")
 

@@ -18,14 +18,15 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import monotonic
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from lesionlens.children import start_child
 from lesionlens.errors import LesionLensError
 from lesionlens.screening import worker_process as wire
 from lesionlens.screening.items import Item
-from lesionlens.screening.job import Job
+from lesionlens.screening.job import Job, Lock
 from lesionlens.screening.progress import Listener, Meter, Pause, Stop
 
 #: Items of the first chunks, so that the first rows are there soon, and of no chunk more than.
@@ -79,8 +80,8 @@ def run_local(
         LesionLensError: the disk is full, the workers do not start, or the source failed. What
             was finished until then is kept, and the run can go on from there.
     """
-    engine = _Engine(job, setup, options, meter=meter, stop=stop, listener=listener)
-    feed = _Feed(items)
+    engine = Engine(job, setup, options, meter=meter, stop=stop, listener=listener)
+    feed = Feed(items)
     try:
         engine.run(feed)
     finally:
@@ -107,18 +108,41 @@ class _Worker:
             self.process.stdin.flush()
 
 
-class _Engine:
-    """The parent's side: hands out, listens, buries, and starts anew."""
+class Chunks(Protocol):
+    """Where an engine's chunks go, and who keeps others away from there: ``Job`` is one."""
+
+    @property
+    def lock(self) -> Lock: ...  # noqa: D102 - as of Job
+
+    def new_chunk(self) -> int: ...  # noqa: D102
+
+    def chunk_path(self, number: int) -> Path: ...  # noqa: D102
+
+
+class Items(Protocol):
+    """What an engine takes items from: ``Feed`` is one."""
+
+    @property
+    def is_empty(self) -> bool: ...  # noqa: D102 - as of Feed
+
+    def take(self, n: int) -> list[Item]: ...  # noqa: D102
+
+
+class Engine:
+    """The parent's side: hands out, listens, buries, and starts anew.
+
+    It may run several times; its workers stay until it is closed.
+    """
 
     def __init__(
         self,
-        job: Job,
+        job: Chunks,
         setup: wire.Setup,
         options: LocalOptions,
         *,
         meter: Meter,
         stop: Stop,
-        listener: Listener,
+        listener: Listener = lambda snapshot: None,
     ) -> None:
         self.job, self.setup, self.options = job, setup, options
         self.meter, self.stop, self.listener = meter, stop, listener
@@ -131,7 +155,7 @@ class _Engine:
         self.looked = monotonic()
         self.events: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
 
-    def run(self, feed: _Feed) -> None:
+    def run(self, feed: Items) -> None:
         """Work until the feed is at its end, or the end is asked for."""
         while True:
             self._hand_out(feed)
@@ -158,7 +182,7 @@ class _Engine:
         for worker in self.workers:
             worker.process.wait()
 
-    def _hand_out(self, feed: _Feed) -> None:
+    def _hand_out(self, feed: Items) -> None:
         for worker in [w for w in self.workers if w.is_ready and w.task is None]:
             task = None if self.stop.is_requested else self._next_task(feed)
             if task is None:
@@ -171,7 +195,7 @@ class _Engine:
             while len(self.workers) < self.options.workers:
                 self.workers.append(self._start())
 
-    def _next_task(self, feed: _Feed) -> wire.Task | None:
+    def _next_task(self, feed: Items) -> wire.Task | None:
         if self.again:
             return self.again.popleft()
         items = feed.take(self._chunk_items())
@@ -278,7 +302,7 @@ class _Engine:
         self.again.append(replace(task, is_careful=True, known=known))
 
 
-class _Feed:
+class Feed:
     """Items read ahead in a thread of its own, a bounded number of them.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ class Plan:
     settings: Settings
     bundle: Bundle
     workers: int
+    engine: str = "local"  # or "ray"
+    ray_address: str = ""  # of a cluster; empty: Ray on this machine
     timeout_s: float = 30.0  # that an image may take
     limit: int | None = None  # images, at most
     is_restart: bool = False  # throw away what is there
@@ -94,11 +97,10 @@ def run(
         looks = watch(source, stop) if plan.is_watching else source
         items = _limited(job.pending(looks), plan.limit, ending)
         try:
-            run_local(
+            _engine(plan)(
                 job,
                 items,
                 setup,
-                LocalOptions(plan.workers, timeout_s=plan.timeout_s),
                 meter=meter,
                 stop=stop,
                 listener=ending.beside(listener) if plan.is_watching else listener,
@@ -118,6 +120,18 @@ def run(
         return Outcome(totals, meter.tally.n, job.n_done, meter.seconds, stop.is_requested)
 
 
+def _engine(plan: Plan) -> Callable[..., None]:
+    """Return what judges: ``local.run_local`` or ``ray_engine.run_ray`` with its options."""
+    if plan.engine == "ray":
+        from lesionlens.screening.ray_engine import RayOptions, run_ray
+
+        return partial(
+            run_ray,
+            options=RayOptions(plan.workers, timeout_s=plan.timeout_s, address=plan.ray_address),
+        )
+    return partial(run_local, options=LocalOptions(plan.workers, timeout_s=plan.timeout_s))
+
+
 class _Ending:
     """Writes results: at the end, and now and then while a run watches for more."""
 
@@ -131,7 +145,7 @@ class _Ending:
         """Write results of all that is done."""
         is_cut = self.stop.is_requested or self.is_limited
         began = self.meter.seconds
-        facts = RunFacts("local", self.plan.workers, self.meter.tally.n, began, is_cut)
+        facts = RunFacts(self.plan.engine, self.plan.workers, self.meter.tally.n, began, is_cut)
         totals = finish(self.job, facts)
         self._n_written = self.meter.tally.n
         self._next = self.meter.seconds + _FINISH_SHARE * (self.meter.seconds - began)
