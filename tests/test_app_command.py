@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import pytest
 pytest.importorskip("flet_web", reason="needs the app: pip install -e '.[app]'")
 
 from lesionlens.app import window
+from lesionlens.cli.app import USUAL_PORT
 
 Start = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., SimpleNamespace]
@@ -66,6 +68,18 @@ def test_it_prints_the_address_serves_there_and_ends_quietly_on_ctrl_c(start: St
     assert process.returncode == 0
     assert out == ""
     assert err == "LesionLens is ready; Ctrl-C ends it.\n"
+
+
+def test_without_a_port_it_is_the_usual_one_or_a_free_one(start: Start) -> None:
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            squatter.bind(("127.0.0.1", USUAL_PORT))
+            squatter.listen()
+        except OSError:
+            pytest.skip(f"port {USUAL_PORT} is taken by something else")
+        assert not url_of(start("--web")).endswith(f":{USUAL_PORT}")
+    assert url_of(start("--web")).endswith(f":{USUAL_PORT}")
 
 
 def test_a_second_one_on_the_same_port_is_told_that_the_first_runs_there(start: Start) -> None:

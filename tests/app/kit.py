@@ -99,7 +99,7 @@ def start_server(
     """
     import os
 
-    command = [sys.executable, *python, "app", "--web", "--no-browser", *arguments]
+    command = [sys.executable, *python, "app", "--web", "--no-browser", "--port", "0", *arguments]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, **environment},
@@ -311,13 +311,15 @@ class App:
         return Path(path)
 
 
-#: The box of an element once two frames in a row have it in the same place.
+#: The box of an element once two frames in a row have it in the same place, or after ten seconds:
+#: a page that draws no frames would be waited for without end.
 _STANDS_STILL = """element => new Promise((resolve) => {
   const box = () => {
     const {x, y, width, height} = element.getBoundingClientRect();
     return [x, y, width, height];
   };
   let last = box();
+  setTimeout(() => resolve(box()), 10000);
   const look = () => requestAnimationFrame(() => requestAnimationFrame(() => {
     const now = box();
     if (now.every((value, i) => Math.abs(value - last[i]) < 0.5)) resolve(now);
@@ -326,6 +328,7 @@ _STANDS_STILL = """element => new Promise((resolve) => {
   look();
 })"""
 _NEXT_FRAMES = """() => new Promise((resolve) => {
+  setTimeout(resolve, 10000);
   requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 })"""
 _READ_OUT = """() => [...document.querySelectorAll('flt-semantics-host *')]

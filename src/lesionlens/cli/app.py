@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from lesionlens.app.engine import Engine
 
 
+#: Where ``--web`` is found unless told otherwise.
+USUAL_PORT = 8550
+
+
 def app(
     *,
     web: Annotated[
@@ -28,9 +32,15 @@ def app(
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int,
-        typer.Option(min=0, max=65535, help="With --web: port to listen on; 0 takes a free one."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="With --web: port to listen on; 0 takes a free one. Without it 8550, or a free "
+            "one where that is taken: a browser keeps the settings by address.",
+            show_default=False,
+        ),
+    ] = None,
     browser: Annotated[
         bool, typer.Option(help="With --web: open the page in this machine's browser.")
     ] = True,
@@ -47,7 +57,8 @@ def app(
         typer.Option(
             metavar="DIR",
             help="Folder of the history and the settings [default: the system's place for such "
-            "data]. In a browser both are in memory and end with the page.",
+            "data]. With --web the history is in memory and ends with the page, and the browser "
+            "keeps the settings.",
             show_default=False,
         ),
     ] = None,
@@ -68,7 +79,7 @@ def app(
 
         lesionlens app
 
-        lesionlens app --web --port 8000
+        lesionlens app --web
 
         lesionlens app --language id
 
@@ -112,7 +123,20 @@ def _open_window(engine: Engine, language: str, folder: Path | None) -> None:
     run_window(make_main(engine, folder=folder or data_folder(), language=language))
 
 
-def _serve(engine: Engine, language: str, *, host: str, port: int, open_browser: bool) -> None:
+def _usual_port(host: str) -> int:
+    """Return the port that the app is found at, or 0 for any other where that one is taken."""
+    from lesionlens.addresses import listen
+
+    try:
+        listen(host, USUAL_PORT).close()
+    except LesionLensError:
+        return 0
+    return USUAL_PORT
+
+
+def _serve(
+    engine: Engine, language: str, *, host: str, port: int | None, open_browser: bool
+) -> None:
     from lesionlens.addresses import is_loopback
     from lesionlens.app.door import open_door
     from lesionlens.app.main import make_main
@@ -135,4 +159,5 @@ def _serve(engine: Engine, language: str, *, host: str, port: int, open_browser:
         language=language,
         on_session=lambda page, session: open_door(page, session.scanning.receive),
     )
+    port = _usual_port(host) if port is None else port
     serve(main, host=host, port=port, open_browser=open_browser, on_ready=ready)
