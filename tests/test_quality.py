@@ -23,6 +23,24 @@ SKIN_COLOURS = [
 DAMAGE = {kind.key: kind.apply for kind in PERTURBATIONS}
 
 
+def test_a_piece_grows_as_it_would_place_by_place(rng: np.random.Generator) -> None:
+    for share in (0.2, 0.42, 0.5, 0.8, 1.0):
+        within = rng.random((56, 56)) < share
+        within[0, 0] = within[-1, -1] = within[0, -1] = within[-1, 0] = True
+        seeds = [(0, 0), (55, 55), (0, 55), (55, 0), tuple(rng.integers(0, 56, 2))]
+        for row, column in seeds:
+            seed = np.zeros((56, 56), bool)
+            seed[row, column] = True
+            expected, waiting = np.zeros((56, 56), bool), [(row, column)]
+            while waiting:
+                y, x = waiting.pop()
+                if 0 <= y < 56 and 0 <= x < 56 and within[y, x] and not expected[y, x]:
+                    expected[y, x] = True
+                    waiting += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+            if within[row, column]:
+                assert np.array_equal(quality._grow(seed, within), expected)
+
+
 def names_of(rgb: np.ndarray, side_px: int = 1000) -> list[str]:
     return [finding.name for finding in assess(Pixels(rgb, side_px, side_px)).findings]
 

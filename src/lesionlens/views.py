@@ -22,6 +22,19 @@ from lesionlens.zooms import MAX_VIEWS, ZOOMS
 N_SYMMETRIES = 8
 
 
+#: How Pillow turns an image so: twice as fast as copying a turned view of an array.
+_TRANSPOSES: tuple[Image.Transpose | None, ...] = (
+    None,
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.TRANSVERSE,
+)
+
+
 def check_views(n: int) -> int:
     """Return ``n`` if so many views can be made.
 
@@ -33,21 +46,13 @@ def check_views(n: int) -> int:
     return int(n)
 
 
-def turn(square: np.ndarray, symmetry: int) -> np.ndarray:
-    """Return a square array under one of the eight symmetries of the square, as a view of it.
+def turn_back(square: np.ndarray, symmetry: int) -> np.ndarray:
+    """Return a square array as it was before the view of it was turned, as a view of it.
 
     Args:
-        square: (side, side, ...).
+        square: (side, side, ...), under one of the eight symmetries.
         symmetry: 0..7, see ``N_SYMMETRIES``.
     """
-    turned = square.swapaxes(0, 1) if symmetry & 4 else square
-    if symmetry & 1:
-        turned = turned[:, ::-1]
-    return turned[::-1] if symmetry & 2 else turned
-
-
-def turn_back(square: np.ndarray, symmetry: int) -> np.ndarray:
-    """Undo ``turn``."""
     turned = square[::-1] if symmetry & 2 else square
     if symmetry & 1:
         turned = turned[:, ::-1]
@@ -84,15 +89,14 @@ def make_views(rgb: np.ndarray, n: int, zooms: Sequence[float] = ZOOMS) -> np.nd
         )
     side = rgb.shape[0]
     views = np.empty((n, side, side, 3), np.uint8)
-    # A pixel copied as one item of three bytes is 2.4 times faster than as three items.
-    enlarged = {1.0: np.ascontiguousarray(rgb).view("V3")[..., 0]}
-    image = None
+    image = Image.fromarray(rgb)
+    enlarged = {1.0: image}
     for view, (symmetry, zoom) in zip(views, plan, strict=True):
         if zoom not in enlarged:
-            image = image or Image.fromarray(rgb)
             margin = side * (1 - zoom) / 2
             box = (margin, margin, side - margin, side - margin)
-            zoomed = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
-            enlarged[zoom] = np.asarray(zoomed).view("V3")[..., 0]
-        view.view("V3")[..., 0] = turn(enlarged[zoom], symmetry)
+            enlarged[zoom] = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+        turning = _TRANSPOSES[symmetry]
+        zoomed = enlarged[zoom]
+        view[:] = np.asarray(zoomed if turning is None else zoomed.transpose(turning))
     return views
