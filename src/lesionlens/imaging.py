@@ -368,10 +368,15 @@ def _shrink(
         image = _to_grey(image, name)
     elif image.has_transparency_data:
         # Pillow scales RGBA premultiplied, so that laying it on white may wait until it is small.
-        rgba = image.convert("RGBA").resize(size, Image.Resampling.BILINEAR, part)
+        rgba = _as_mode(image, "RGBA").resize(size, Image.Resampling.BILINEAR, part)
         ground = Image.new("RGBA", size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")
-    return image.convert("RGB").resize(size, Image.Resampling.BILINEAR, part)
+    return _as_mode(image, "RGB").resize(size, Image.Resampling.BILINEAR, part)
+
+
+def _as_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image of this mode: itself where it is one, as converting would copy it whole."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _to_grey(image: Image.Image, name: str) -> Image.Image:
