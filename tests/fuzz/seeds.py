@@ -94,17 +94,6 @@ def _dicom_seeds(directory: Path, image: Image.Image) -> dict[str, bytes]:
         dataset.save_as(path)
         return path.read_bytes()
 
-    def jpeg_ls() -> bytes:
-        import jpeg_ls
-        from pydicom.uid import JPEGLSLossless
-
-        stream = bytes(jpeg_ls.encode_pixel_data(  # the encoder's call of pyjpegls
-            rgb.tobytes(), lossy_error=0, interleave_mode=2, rows=rgb.shape[0],
-            columns=rgb.shape[1], samples_per_pixel=3, bits_stored=8, bits_allocated=8,
-            photometric_interpretation="RGB", pixel_representation=0, planar_configuration=0,
-        ))  # fmt: skip
-        return made(dicom_kit.make, [stream], syntax=JPEGLSLossless, size_px=SIZE_PX)
-
     return {
         "dicom": made(dicom_kit.make, rgb),
         "dicom_deep": made(dicom_kit.make, rgb.astype(np.uint16) * 257),
@@ -117,6 +106,5 @@ def _dicom_seeds(directory: Path, image: Image.Image) -> dict[str, bytes]:
             PhotometricInterpretation="YBR_FULL_422",
         ),
         "dicom_jpeg2000": made(dicom_kit.of_jpeg2000, image),
-        "dicom_jpeg_ls": jpeg_ls(),
         "dicom_rle": rle(),
     }  # fmt: skip
