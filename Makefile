@@ -8,6 +8,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 OUTPUT ?= demo
 IMAGES ?=
 ARGS   ?=
+# Test files side by side; more want more memory (TensorFlow: 2 GB each).
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo app test test-fast check lint types format docs assets bench clean
@@ -22,7 +24,7 @@ help:
 	@echo
 	@echo "  make test                       install everything (TensorFlow too), run all tests"
 	@echo "  make test-fast                  the tests that need neither TensorFlow nor patience"
-	@echo "  make test ARGS=\"-k imaging\"     hand options on to pytest"
+	@echo "  make test ARGS=\"-k imaging\"     hand options on to pytest; JOBS=1: one after the other"
 	@echo "  make check                      format, lint, types and all tests: what CI runs"
 	@echo "  make format                     let ruff format the code"
 	@echo "  make docs                       write docs/cli.md from the verbs"
@@ -42,7 +44,7 @@ app: .make/app
 	@$(BIN)/lesionlens app --web $(ARGS)
 
 test: .make/dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-fast: .make/test
 	@$(BIN)/python -m pytest -m "not train and not slow" $(ARGS)
