@@ -242,6 +242,10 @@ def test_a_cluster_that_cannot_be_joined_is_told_in_a_sentence() -> None:
         ray_engine.connect("ray://localhost:10001")
     with pytest.raises(LesionLensError, match="auto: is no Ray cluster that can be joined"):
         ray_engine.connect("auto")
+    began = time.monotonic()
+    with pytest.raises(LesionLensError, match=r"127.0.0.1:9: is no Ray cluster .*refused"):
+        ray_engine.connect("127.0.0.1:9")
+    assert time.monotonic() - began < 10
 
 
 def test_ray_that_is_missing_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ import pickle
 import platform
 import queue
 import signal
+import socket
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -53,6 +55,8 @@ _CHUNKS_AHEAD = 3
 #: Parts that what is left is cut into for each actor, so that all end at about the same time.
 _END_PARTS = 4
 _LOOK_S = 0.1
+#: So long the address of a cluster may take to answer.
+_REACH_S = 5.0
 #: So long nothing may come back from a cluster that has become too small.
 _PATIENCE_S = 120.0
 #: A chunk is taken for lost when so many times those that are out at once have gone out after it.
@@ -107,6 +111,9 @@ def connect(address: str = "", *, cores: int | None = None) -> int:
             "and give --ray-address auto"
         )
     if not ray.is_initialized():
+        _check_listens(address)
+        # That cores are still taken, where a second pool begins as the first one ends.
+        warnings.filterwarnings("ignore", module=r"ray\.data\.")
         logging.getLogger("ray").setLevel(logging.ERROR)  # before it is set by `logging_level`
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
@@ -133,6 +140,20 @@ def connect(address: str = "", *, cores: int | None = None) -> int:
                 ) from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are told by who raises them
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _check_listens(address: str) -> None:
+    """Raise if nothing listens at ``host:port``: Ray itself goes on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+    except (OSError, ValueError) as error:
+        raise LesionLensError(
+            f"{address}: is no Ray cluster that can be reached ({error}); give HOST:PORT as ray "
+            "status or ray start --head told it, often HOST:6379, or auto on a node of the cluster"
+        ) from error
 
 
 def disconnect() -> None:
@@ -416,7 +437,9 @@ def _dataset(desk: Any, setup: wire.Setup, options: RayOptions, here: str) -> An
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.scheduling_strategy = "DEFAULT"  # see _ACTOR_CPUS
+    with warnings.catch_warnings():  # the other one deals actors to nodes of any size alike
+        warnings.simplefilter("ignore")
+        context.scheduling_strategy = "DEFAULT"  # see _ACTOR_CPUS
     context.target_max_block_size = 1  # a block a row, a row a chunk: none waits for another
     chunks = ray.data.read_datasource(
         Chunks(), num_cpus=0, override_num_blocks=1, label_selector={"ray.io/node-id": here}
