@@ -516,3 +516,14 @@ def test_offset_tables_lead_to_frames(tmp_path: Path) -> None:
         assert [np.asarray(Image.open(io.BytesIO(s)))[0, 0, 0] // 40 for s in sources] == [
             *range(5)
         ]
+
+
+def test_a_header_value_of_an_unknown_kind_does_not_end_the_listing(
+    tmp_path: Path, phantom_image: Image.Image
+) -> None:
+    path = make(tmp_path / "a.dcm", np.asarray(phantom_image.resize((120, 90))))
+    content = path.read_bytes()
+    place = content.index(b"\x08\x00\x16\x00UI")  # the SOP class, whose kind becomes none there is
+    path.write_bytes(content[: place + 4] + b"QQ" + content[place + 6 :])
+    item = Item("a.dcm", str(path), kind="dicom")
+    assert [found.uri for found in dicom.frames_of(item)] == ["a.dcm"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from lesionlens.errors import ImageError, LesionLensError
 from lesionlens.screening.dicom_headers import (
+    CURE,
     DEFLATED,
     NATIVE,
     UNKNOWN_LENGTH,
@@ -80,7 +81,7 @@ def frames_of(item: Item, *, keep: Sequence[str] = ()) -> Iterator[Item]:
             extra = {**item.extra, **{name: text_of(header, name) for name in keep}}
             size = os.fstat(file.fileno()).st_size
             n = 1 if image is None else _n_frames(image, size)
-    except (ImageError, OSError):
+    except (ImageError, MemoryError, OSError):
         yield item
         return
     if n == 1:
@@ -131,7 +132,10 @@ def read_content(uri: str, content: bytes) -> Reading:
             that is not read; ``animated``: several frames, which only files that are looked
             through for frames give one by one; ``truncated``, ``too_large``, ``unreadable``.
     """
-    return _read(io.BytesIO(content), uri, None)
+    try:
+        return _read(io.BytesIO(content), uri, None)
+    except OSError as error:  # of memory, not of a disk: the file is damaged
+        raise ImageError(f"{uri}: is a damaged DICOM file; {CURE}") from error
 
 
 def listed_in(path: str) -> list[str]:

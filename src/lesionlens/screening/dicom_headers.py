@@ -184,8 +184,11 @@ def _pixel_element(file: BinaryIO, is_implicit: bool, is_little: bool) -> tuple[
 
 
 def storage_of(header: Dataset) -> str:
-    """Return the UID of the SOP class; empty where none is given."""
-    return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
+    """Return the UID of the SOP class; empty where none is given, or none that can be read."""
+    try:
+        return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
+    except Exception:  # what is no value of its kind: pydicom converts it when it is asked for
+        return ""
 
 
 def name_of_uid(uid: str) -> str:
