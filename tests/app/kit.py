@@ -253,8 +253,9 @@ class App:
         self.page.evaluate(_NEXT_FRAMES)
 
     def wait_for_text(self, text: str | re.Pattern[str]) -> Locator:
-        """Wait until a text is on the screen or in a label."""
-        found = self.page.get_by_text(text).or_(self.page.get_by_label(text)).first
+        """Wait until a text is on the screen or in a label; what is only announced is neither."""
+        screen = self.page.locator("flt-semantics-host")
+        found = screen.get_by_text(text).or_(screen.get_by_label(text)).first
         self._wait_for(found)
         return found
 
