@@ -24,6 +24,23 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
+ViewsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=10,
+        help="Views averaged per image: 1 is fastest, 10 steadiest; without it what the model "
+        "advises.",
+        show_default=False,
+    ),
+]
+GateOption = Annotated[
+    bool,
+    typer.Option(
+        help="Refuse photos that are too blurred, dark, small... to be judged; --no-gate judges "
+        "them anyway and still says what is wrong with them."
+    ),
+]
 PolicyOption = Annotated[
     str,
     typer.Option(

@@ -12,7 +12,7 @@ import typer
 
 from lesionlens.cli import console
 from lesionlens.cli.inputs import STDIN, find_images, read_stdin
-from lesionlens.cli.options import ModelOption, PolicyOption
+from lesionlens.cli.options import GateOption, ModelOption, PolicyOption, ViewsOption
 from lesionlens.cli.writers import Answer, Failure, Format, make_writer
 from lesionlens.errors import ImageError, LesionLensError
 from lesionlens.files import atomic_write
@@ -54,16 +54,7 @@ def predict(
             "--output", "-o", metavar="FILE", help="Where to; - is standard output. Written whole."
         ),
     ] = "-",
-    views: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=10,
-            help="Views averaged per image: 1 is fastest, 10 steadiest; without it what the "
-            "model advises.",
-            show_default=False,
-        ),
-    ] = None,
+    views: ViewsOption = None,
     model: ModelOption = None,
     policy: PolicyOption = DEFAULT_POLICY,
     coverage: Annotated[
@@ -74,13 +65,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    gate: Annotated[
-        bool,
-        typer.Option(
-            help="Refuse photos that are too blurred, dark, small... to be judged; --no-gate "
-            "judges them anyway and still says what is wrong with them."
-        ),
-    ] = True,
+    gate: GateOption = True,
     explain: Annotated[
         Path | None,
         typer.Option(

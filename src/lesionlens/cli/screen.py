@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionlens.cli import console
-from lesionlens.cli.options import ModelOption, PolicyOption
+from lesionlens.cli.options import GateOption, ModelOption, PolicyOption, ViewsOption
 from lesionlens.cli.screen_view import View, duration_words, make_view
 from lesionlens.errors import LesionLensError
 from lesionlens.verdicts import DEFAULT_POLICY
@@ -82,25 +82,10 @@ def screen(
             show_default=False,
         ),
     ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=10,
-            help="Views averaged per image: 1 is fastest, 10 steadiest; without it what the "
-            "model advises.",
-            show_default=False,
-        ),
-    ] = None,
+    views: ViewsOption = None,
     model: ModelOption = None,
     policy: PolicyOption = DEFAULT_POLICY,
-    gate: Annotated[
-        bool,
-        typer.Option(
-            help="Refuse photos that are too blurred, dark, small... to be judged; --no-gate "
-            "judges them anyway and still says what is wrong with them."
-        ),
-    ] = True,
+    gate: GateOption = True,
     all_files: Annotated[
         bool,
         typer.Option(

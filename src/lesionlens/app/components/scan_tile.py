@@ -65,21 +65,25 @@ def scan_tile(
     if remark:
         lines.append(faint(remark, Style.LABEL_MEDIUM))
     return _card(
-        ft.Image(
-            tile.thumbnail,
-            width=_PICTURE_PX,
-            height=_PICTURE_PX,
-            fit=ft.BoxFit.COVER,
-            border_radius=RADIUS / 2,
-            exclude_from_semantics=True,
-            gapless_playback=True,
-        ),
+        _picture(tile.thumbnail),
         lines,
         key=f"scan-{scan.id}",
         on_open=on_open,
         on_hold=on_hold,
         is_selected=is_selected,
         is_stacked=is_stacked,
+    )
+
+
+def _picture(thumbnail: bytes) -> ft.Control:
+    return ft.Image(
+        thumbnail,
+        width=_PICTURE_PX,
+        height=_PICTURE_PX,
+        fit=ft.BoxFit.COVER,
+        border_radius=RADIUS / 2,
+        exclude_from_semantics=True,
+        gapless_playback=True,
     )
 
 
@@ -105,15 +109,7 @@ def lesion_tile(
             alignment=ft.Alignment.CENTER,
         )
     else:
-        picture = ft.Image(
-            tile.thumbnail,
-            width=_PICTURE_PX,
-            height=_PICTURE_PX,
-            fit=ft.BoxFit.COVER,
-            border_radius=RADIUS / 2,
-            exclude_from_semantics=True,
-            gapless_playback=True,
-        )
+        picture = _picture(tile.thumbnail)
     return _card(picture, lines, key=f"lesion-{lesion.id}", on_open=on_open, is_stacked=is_stacked)
 
 

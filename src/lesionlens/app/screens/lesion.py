@@ -7,14 +7,14 @@ from typing import Any
 
 import flet as ft
 
-from lesionlens.app.annotating import MAX_NAME, MAX_NOTES
+from lesionlens.app.annotating import MAX_NAME
 from lesionlens.app.browsing import HISTORY, OpenLesion, Tile
 from lesionlens.app.components.blocks import Style, card, faint, heading, words
 from lesionlens.app.components.more_menu import more_menu
 from lesionlens.app.components.place import place_rows
 from lesionlens.app.components.placeholders import waiting
 from lesionlens.app.components.scan_tile import scan_tile
-from lesionlens.app.components.text_field import text_field
+from lesionlens.app.components.text_field import notes_field, text_field
 from lesionlens.app.handling import calling
 from lesionlens.app.screen import Screen
 from lesionlens.app.screens.compare import days_between
@@ -141,20 +141,12 @@ def _about(session: Session, opened: OpenLesion) -> ft.Control:
                 on_choosing=partial(annotating.choose_lesion_site, lesion.id),
                 on_select=partial(annotating.set_lesion_site, lesion.id),
             ),
-            text_field(
+            notes_field(
                 session,
                 f"lesion-notes-{lesion.id}",
-                opened.visit,
-                label=texts("history.notes"),
-                hint_text=texts("history.spot_notes_hint"),
-                value=opened.notes,
-                multiline=True,
-                min_lines=2,
-                max_lines=12,
-                max_length=MAX_NOTES,
-                counter="",
+                opened,
+                hint=texts("history.spot_notes_hint"),
                 on_change=type_notes,
-                on_blur=calling(annotating.leave_field),
             ),
             saved_line(session, is_saved=is_saved),
         ],

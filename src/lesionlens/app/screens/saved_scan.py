@@ -7,7 +7,7 @@ from typing import Any
 
 import flet as ft
 
-from lesionlens.app.annotating import MAX_NAME, MAX_NOTES
+from lesionlens.app.annotating import MAX_NAME
 from lesionlens.app.browsing import HISTORY, OpenScan
 from lesionlens.app.components.blocks import Style, card, faint, heading, icon_button, words
 from lesionlens.app.components.findings import findings_card
@@ -15,7 +15,7 @@ from lesionlens.app.components.heat_map import heat_map_card
 from lesionlens.app.components.place import place_rows
 from lesionlens.app.components.placeholders import nothing, waiting
 from lesionlens.app.components.probabilities import probabilities_card
-from lesionlens.app.components.text_field import text_field
+from lesionlens.app.components.text_field import notes_field, text_field
 from lesionlens.app.components.verdict import next_step_card, verdict_card
 from lesionlens.app.handling import calling
 from lesionlens.app.screen import Screen
@@ -148,20 +148,12 @@ def _own_card(session: Session, opened: OpenScan) -> ft.Control:
                 on_select=partial(annotating.set_site, scan.id),
             ),
             *_lesion_rows(session, opened),
-            text_field(
+            notes_field(
                 session,
                 f"notes-{scan.id}",
-                opened.visit,
-                label=texts("history.notes"),
-                hint_text=texts("history.notes_hint"),
-                value=opened.notes,
-                multiline=True,
-                min_lines=2,
-                max_lines=12,
-                max_length=MAX_NOTES,
-                counter="",
+                opened,
+                hint=texts("history.notes_hint"),
                 on_change=type_notes,
-                on_blur=calling(annotating.leave_field),
             ),
             saved_line(session, is_saved=opened.notes == scan.notes),
         ],
