@@ -127,7 +127,7 @@ def test_keys_of_a_later_minor_version_are_ignored(tmp_path: Path) -> None:
         ({"labels": []}, "labels is"),
         ({"input_px": 192}, "input_px is 192; 224"),
         ({"resampling": "lanczos"}, "resampling is 'lanczos'; bilinear"),
-        ({"draft_px": 224}, "draft_px is 224; 448"),
+        ({"draft_px": 224}, "draft_px is 224; 336"),
         ({"precision": "fp8"}, "precision is 'fp8'; one of fp16, fp32, int8"),
         ({"views": 11}, "views is 11; 1 to 10"),
         ({"views": True}, "views is True"),

@@ -33,8 +33,9 @@ from lesionlens.errors import ImageError
 
 #: Side in pixels of the square that the model takes.
 INPUT_PX = 224
-#: A JPEG is decoded at a reduced scale as long as both sides stay at least this long.
-DRAFT_PX = 2 * INPUT_PX
+#: A JPEG is decoded at a reduced scale as long as both sides stay at least this long: half as much
+#: again as is needed, for what the filter takes (docs/decoding.md has what that changes).
+DRAFT_PX = 3 * INPUT_PX // 2
 #: Refuse more pixels than this from the header alone. A 108-megapixel phone photo passes;
 #: Pillow's own error limit, which stays untouched, is 179 million.
 MAX_PIXELS = 120_000_000
@@ -121,7 +122,7 @@ def load_pixels(
     """
     name = name_of(source)
     box = _WHOLE if box is None else _check_box(box, name)
-    least_px = None if full else max(DRAFT_PX, 2 * size_px)
+    least_px = None if full else max(DRAFT_PX, 3 * size_px // 2)
     with _opened(source, name, least_px, box) as (image, size):
         with _explained(name):
             orientation = _orientation(image)
