@@ -152,7 +152,9 @@ class Model:
         shapes = [tuple(interpreter.get_tensor(index).shape[1:]) for index in wanted]
         results = [np.empty((len(batch), *shape), np.float32) for shape in shapes]
         for row, image in enumerate(batch):
-            interpreter.set_tensor(worker.input_index, image[np.newaxis].astype(np.float32))
+            # Straight into its memory; set_tensor wants a float copy first. No name may hold on
+            # to the array: an interpreter does not run while one is out.
+            interpreter.tensor(worker.input_index)()[0] = image
             interpreter.invoke()
             for index, result in zip(wanted, results, strict=True):
                 result[row] = interpreter.get_tensor(index)[0]
