@@ -49,6 +49,7 @@ def run(
     reader: str = "lesionlens.screening.reading:read_item",
     timeout_s: float = 30.0,
     memory_bytes: int = 2 << 30,
+    n_total: int | None = None,
     stop: Stop | None = None,
     listener: Listener = lambda snapshot: None,
     **settings: Any,
@@ -60,6 +61,7 @@ def run(
     chosen = make_settings(bundle, ["photos"], **settings)
     with Job(out, chosen) as job:
         meter = Meter(job.n_done)
+        meter.n_total = n_total
         setup = Setup(
             bundle, chosen.policy, chosen.views, chosen.gate, chosen.keep, memory_bytes, reader
         )

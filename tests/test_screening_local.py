@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import tiny_model
@@ -14,6 +15,7 @@ from lesionlens.bundle import Bundle
 from lesionlens.classifier import Classifier
 from lesionlens.errors import LesionLensError
 from lesionlens.screening.items import Item, Row
+from lesionlens.screening.job import chunk_files
 from lesionlens.screening.progress import Pause, Snapshot, Stop
 from lesionlens.screening.worker import judge_item
 from screening_kit import errors_of, items_in, rows_of, run, write_photos
@@ -169,3 +171,12 @@ def test_an_idle_source_costs_no_rows_and_no_time(tmp_path: Path, bundle: Bundle
     assert run(tmp_path / "out", bundle, []).n_judged == 0
     assert time.monotonic() - began < 20
     assert rows_of(tmp_path / "out") == []
+
+
+def test_the_last_chunks_are_small_where_the_end_is_known(tmp_path: Path, bundle: Bundle) -> None:
+    none_there = [Item(f"{number}.jpg", f"/none/{number}.jpg") for number in range(2000)]
+    run(tmp_path / "out", bundle, none_there, n_total=len(none_there))
+    sizes = [pq.read_metadata(path).num_rows for path in chunk_files(tmp_path / "out" / "chunks")]
+    assert sum(sizes) == 2000
+    assert max(sizes) > 100
+    assert max(sizes[-4:]) <= 8  # or one of two workers idles while the other has a hundred

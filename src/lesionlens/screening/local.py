@@ -18,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Protocol
@@ -32,8 +33,12 @@ from lesionlens.screening.progress import Listener, Meter, Pause, Stop
 #: Items of the first chunks, so that the first rows are there soon, and of no chunk more than.
 FIRST_ITEMS, MOST_ITEMS = 8, 256
 #: A chunk is to take this share of the time that the run took so far, within these seconds: what
-#: a kill loses, and how long some workers idle at the end while others finish, stays in proportion.
+#: a kill loses stays in proportion.
 _CHUNK_SHARE, _LEAST_S, _MOST_S = 1 / 40, 0.5, 60.0
+#: Towards the end, chunks of no more than half a worker's share of what is left, and no fewer
+#: items than this: else some workers idle while one finishes. Guided self-scheduling,
+#: Polychronopoulos and Kuck 1987, https://doi.org/10.1109/TC.1987.5009495.
+_LAST_SHARE, _LAST_ITEMS = 1 / 2, 4
 #: Items read ahead of those who judge them.
 _AHEAD = 1024
 #: A part of a chunk waits so long for the rest of it.
@@ -151,7 +156,8 @@ class Engine:
         self.strikes: Counter[tuple[int, int]] = Counter()  # by chunk and index
         self.n_failed_starts = 0
         self.seconds_per_item = 0.0
-        self.n_handed = 0
+        self.n_chunks = 0  # handed out
+        self.n_items = 0  # in these
         self.looked = monotonic()
         self.events: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
 
@@ -201,17 +207,22 @@ class Engine:
         items = feed.take(self._chunk_items())
         if not items:
             return None
-        self.n_handed += 1
+        self.n_chunks += 1
+        self.n_items += len(items)
         number = self.job.new_chunk()
         return wire.Task(number, tuple(items), self.job.chunk_path(number))
 
     def _chunk_items(self) -> int:
         """Return how many items the next chunk is to have."""
-        doubling = FIRST_ITEMS << min(self.n_handed // self.options.workers, 8)
-        if not self.seconds_per_item:
-            return min(doubling, MOST_ITEMS)
-        seconds = min(max(self.meter.seconds * _CHUNK_SHARE, _LEAST_S), _MOST_S)
-        return max(1, min(doubling, MOST_ITEMS, round(seconds / self.seconds_per_item)))
+        workers = self.options.workers
+        most = min(FIRST_ITEMS << min(self.n_chunks // workers, 8), MOST_ITEMS)
+        if self.meter.n_total is not None:
+            left = self.meter.n_total - self.n_items
+            most = min(most, max(_LAST_ITEMS, ceil(left * _LAST_SHARE / workers)))
+        if self.seconds_per_item:
+            seconds = min(max(self.meter.seconds * _CHUNK_SHARE, _LEAST_S), _MOST_S)
+            most = min(most, round(seconds / self.seconds_per_item))
+        return max(1, most)
 
     def _start(self) -> _Worker:
         # The lock's descriptor goes along: the folder is taken until the last worker has ended.
