@@ -25,8 +25,8 @@ VOCABULARY = {
     "history_rows", "history_schema", "history_transfer",
 }  # fmt: skip
 CORE = {
-    "imaging", "quality", "views", "bundle", "confidence", "conformal", "classifier", "saliency",
-    "render", "metrics", "open_set", "selective", "judging", "scoring", "intervals",
+    "headers", "imaging", "quality", "views", "bundle", "confidence", "conformal", "classifier",
+    "saliency", "render", "metrics", "open_set", "selective", "judging", "scoring", "intervals",
     "prediction_table", "phantoms", "painting", "scenery",
 }  # fmt: skip
 REPORTING = {"reporting", "figures", "charts", "tables", "pages"}
@@ -39,7 +39,7 @@ OUTSIDE: dict[str, set[str]] = {
     "runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
     "reporting": {"numpy", "PIL", "matplotlib", "jinja2", "markupsafe"},
     "screening": {
-        "numpy", "PIL", "ray", "pyarrow", "fsspec", "aiohttp", "pydicom", "highdicom",
+        "numpy", "PIL", "ray", "pyarrow", "fsspec", "aiohttp", "gcsfs", "pydicom", "highdicom",
     },
     "data": {"numpy", "PIL", "httpx", "isic_metadata", "skimage", "scipy"},
     "train": {"numpy", "PIL", "cv2", "tensorflow", "keras", "matplotlib"},

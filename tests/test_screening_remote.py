@@ -20,7 +20,7 @@ import pytest
 
 from archive_server import jpeg
 from lesionlens.errors import ImageError, LesionLensError, MissingExtraError
-from lesionlens.screening import places, remote
+from lesionlens.screening import places, remote, services
 from lesionlens.screening.items import Item
 from lesionlens.screening.reading import read_item
 from lesionlens.screening.sources import ImageSource, SourceOptions
@@ -136,7 +136,7 @@ def site() -> Iterator[Site]:
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait milliseconds where users wait seconds."""
     monkeypatch.setattr(remote, "_BASE_S", 0.01)
-    monkeypatch.setattr(remote, "_READ_S", 1.0)
+    monkeypatch.setattr(services, "_READ_S", 1.0)
     fsspec.filesystem("http").clear_instance_cache()
 
 
@@ -350,6 +350,7 @@ def test_a_service_whose_package_is_missing_is_told_in_one_line(
         raise ImportError(f"Install {package} to access {name}")
 
     monkeypatch.setattr(fsspec, "filesystem", missing)
+    monkeypatch.setattr(services, "_google_storage", lambda: missing("gcsfs"))
     with pytest.raises(MissingExtraError) as caught:
         ImageSource([f"{scheme}://bucket/set"])
     assert str(caught.value) == (

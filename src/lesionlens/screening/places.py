@@ -10,7 +10,7 @@ import errno
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, unquote
 
 from lesionlens.errors import ImageError
 from lesionlens.imaging import SUFFIXES
@@ -41,12 +41,19 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*", b"BM")
 #: Archives that are not opened where they lie in another; told of, as images may be in them.
 _NESTED = (ZIP_SUFFIX, *TAR_SUFFIXES, ".7z", ".rar", ".gz")
 
-# Parts of a query that let one in, by what the storage services call them.
+# Parts of a query that let one in, by what the services that sign addresses call them: Amazon,
+# Google, Azure, Alibaba, Tencent, Akamai, Dropbox, SharePoint.
 _SECRETS = re.compile(
-    r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id|sig|se|sp"
-    r"|st|sv|sr|skoid|sktid|skt|ske|sks|skv|token|access_token|api_?key|key",
+    r"x-(amz|goog|oss|cos)-.*|q-(ak|sign|sign-.*|key-time)|.*access_?key_?id|google_?accessid"
+    r"|expires|policy|key-?(pair-id|name)|urlprefix|sig|s[eprstv]|sip|spr|sk(oid|tid|[tesv])"
+    r"|hdn(ea|ts)|rlkey|tempauth|auth|jwt|sas|key|api_?key|.*pass(word|wd|phrase)|pwd"
+    r"|.*(signature|token|secret|credential|authorization)|__(token|gda)__",
     re.IGNORECASE,
 )
+# An address: up to its host, who asks, then all else but a query, and that.
+_URL = re.compile(r"([^:]*://)(?:[^/?#]*@)?([^?]*)(?:\?(.*))?", re.DOTALL)
+#: Where a web server answers. Elsewhere ``?``, ``#`` and ``%`` are letters of an object's name.
+WEB = ("http", "https")
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,8 @@ def is_dicomdir(name: str) -> bool:
 
 
 def packing_of(name: str) -> str:
-    """Return how a TAR of this name is packed: gzip, bz2, xz, zstd, or nothing."""
-    lower = name.lower()
+    """Return how a TAR of this name, or at this address, is packed: gzip ... zstd, or nothing."""
+    lower = (path_of(name) if is_url(name) else name).lower()
     return next((how for end, how in TAR_SUFFIXES.items() if lower.endswith(end)), "")
 
 
@@ -123,16 +130,54 @@ def is_url(text: str) -> bool:
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", text) is not None
 
 
+def scheme_of(url: str) -> str:
+    """Return what stands before ``://``, in small letters."""
+    return url.partition("://")[0].lower()
+
+
+def path_of(url: str) -> str:
+    """Return the path in an address, without its escapes; of an object in a store, its key.
+
+    >>> path_of("https://host/a%20b.jpg?size=2"), path_of("s3://bucket/a%20b#1?.jpg")
+    ('/a b.jpg', '/a%20b#1?.jpg')
+    """
+    rest = url.partition("://")[2]
+    if scheme_of(url) in WEB:
+        return unquote(re.sub("^[^/?#]*|[?#].*", "", rest, flags=re.DOTALL))
+    return "/" + rest.partition("/")[2]
+
+
 def public_url(url: str) -> str:
     """Return an address without user, password, signature and fragment: a name for outputs.
 
-    >>> public_url("https://me:pw@host/a.jpg?size=2&X-Amz-Signature=1f")
+    What is no secret stays as it was written, so that two addresses have two names.
+
+    >>> public_url("https://me:pw@host/a.jpg?size=2&X-Amz-Signature=1f#x")
     'https://host/a.jpg?size=2'
     """
-    parts = urlsplit(url)
-    query = [(k, v) for k, v in parse_qsl(parts.query, True) if not _SECRETS.fullmatch(k)]
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, urlencode(query), ""))
+    found = _URL.fullmatch(url.partition("#")[0] if scheme_of(url) in WEB else url)
+    if found is None:
+        return url
+    start, place, query = found.groups()
+    if query is None:
+        return f"{start}{place}"
+    kept = "&".join(part for part in query.split("&") if not _is_secret(part))
+    return f"{start}{place}?{kept}" if kept or not query else f"{start}{place}"
+
+
+def _is_secret(part: str) -> bool:
+    """Whether a part of a query lets one in; ``key=a.jpg`` says which image."""
+    name, _, value = part.partition("=")
+    return _SECRETS.fullmatch(unquote(name)) is not None and not kind_of(unquote(value))
+
+
+def without_secrets(text: str) -> str:
+    """Return words that may quote addresses, such as those of a library, without their secrets.
+
+    >>> without_secrets("503, url='https://me:pw@host/a.jpg?sig=1f'")
+    "503, url='https://host/a.jpg"
+    """
+    return re.sub(r"[A-Za-z][\w+.-]*://\S+", lambda found: public_url(found[0]), text)
 
 
 def member_uri(archive: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Images behind an address: listed a page at a time, fetched with patience and a limit.
+"""Files behind an address, fetched with patience and a limit.
 
 ``fsspec`` knows the services; what it asks once is asked again here, with exponential back-off and
 jitter, where a network or a server that is busy may be at fault.
@@ -9,87 +9,32 @@ from __future__ import annotations
 import io
 import os
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
-from lesionlens.errors import ImageError, LesionLensError, MissingExtraError
+from lesionlens.errors import ImageError
 from lesionlens.screening.archives import Seekable
-from lesionlens.screening.places import MAX_BYTES, public_url
+from lesionlens.screening.places import MAX_BYTES, WEB, public_url, scheme_of, without_secrets
+from lesionlens.screening.services import file_system
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class _Service:
-    package: str  # that fsspec needs for it
-    extra: str
-
-
-#: What may stand before ``://``.
-SERVICES = {
-    "http": _Service("aiohttp", "bulk"),
-    "https": _Service("aiohttp", "bulk"),
-    "s3": _Service("s3fs", "s3"),
-    "gs": _Service("gcsfs", "gs"),
-    "memory": _Service("fsspec", "bulk"),  # of this process: for tests and notebooks
-}
-#: Longest silence of a server, and wait for it to take a call, in seconds.
-_READ_S, _CONNECT_S = 10.0, 5.0
 #: How often to ask in all; waits between are drawn from 0..base, 0..2 base, ..., of cap at most;
 #: and after this long no more: a worker that is silent for longer is taken for dead.
 ATTEMPTS, _BASE_S, _CAP_S, _PATIENCE_S = 5, 0.5, 8.0, 15.0
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: Bytes fetched at a time while an archive is listed.
 _READ_AHEAD = 1 << 20
-#: Folders in folders of a web server's listing that are followed.
-_DEPTH = 32
-
-
 _NO_PARTS = "the server sends no parts of a file; download the archive"
 
 
 class _TooLargeError(Exception):
     """More bytes than an image may have."""
-
-
-def file_system(url: str) -> AbstractFileSystem:
-    """Return what reads ``url``; one for a process and service.
-
-    Raises:
-        LesionLensError: a scheme that is not known.
-        MissingExtraError: its package is not installed.
-    """
-    scheme = urlsplit(url).scheme.lower()
-    service = SERVICES.get(scheme)
-    if service is None or "::" in url:
-        known = ", ".join(f"{name}://" for name in SERVICES if name != "memory")
-        raise LesionLensError(f"{public_url(url)}: {scheme}:// is not read; paths, {known} are")
-    options: dict[str, Any] = {}
-    try:
-        import fsspec
-
-        if scheme in ("http", "https"):
-            import aiohttp
-
-            patience = aiohttp.ClientTimeout(None, sock_connect=_CONNECT_S, sock_read=_READ_S)
-            options = {"client_kwargs": {"timeout": patience}, "simple_links": False}
-        elif scheme == "s3":
-            options = {
-                "config_kwargs": {"connect_timeout": _CONNECT_S, "read_timeout": _READ_S},
-                "max_concurrency": 1,  # more asks for an object's size before it asks for it
-            }
-        return fsspec.filesystem(scheme, use_listings_cache=False, **options)
-    except ImportError as error:
-        raise MissingExtraError(f"reading {scheme}://", service.extra, service.package) from error
 
 
 def fetch(url: str, *, uri: str, size: int | None = None) -> bytes:
@@ -118,7 +63,7 @@ def fetch(url: str, *, uri: str, size: int | None = None) -> bytes:
 
 def refusal(error: Exception, url: str, uri: str) -> ImageError:
     """Return what an error of a service's library means for the item ``uri``, with a reason."""
-    status = getattr(error, "status", None)
+    status = _status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return ImageError(f"{uri}: no such file there", reason="not_found")
     if isinstance(error, PermissionError) or status in (401, 403):
@@ -154,13 +99,20 @@ def persist(ask: Callable[[], T]) -> T:
 
 def _may_pass(error: Exception) -> bool:
     """Whether asking again may help."""
-    status = getattr(error, "status", None)
-    if isinstance(status, int) and status:
+    if status := _status(error):
         return status in _TRY_AGAIN
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
         return False
-    # aiohttp has errors of its own for a connection that breaks.
-    return isinstance(error, OSError | TimeoutError) or type(error).__module__.startswith("aiohttp")
+    # aiohttp has errors of its own for a connection that breaks, google.auth for a token not had.
+    is_passing = getattr(error, "retryable", False) is True
+    is_broken = type(error).__module__.startswith("aiohttp")
+    return isinstance(error, OSError | TimeoutError) or is_passing or is_broken
+
+
+def _status(error: Exception) -> int:
+    """Return the status that a server answered with, as aiohttp or gcsfs tells it; 0: none."""
+    told = (getattr(error, name, 0) for name in ("status", "code"))
+    return next((int(status) for status in told if str(status).isdecimal() and int(status)), 0)
 
 
 def _asked_wait(error: Exception) -> float:
@@ -171,16 +123,12 @@ def _asked_wait(error: Exception) -> float:
 
 
 def _read(files: AbstractFileSystem, url: str, size: int | None) -> bytes:
-    if _is_web(url):
+    if scheme_of(url) in WEB:
         return _get(files, url)[0]
     known = size if size is not None else files.info(url)["size"]
     if known > MAX_BYTES:
         raise _TooLargeError
     return files.cat_file(url)
-
-
-def _is_web(url: str) -> bool:
-    return urlsplit(url).scheme in ("http", "https")
 
 
 def _get(files: Any, url: str, **headers: str) -> tuple[bytes, Mapping[str, str]]:
@@ -231,7 +179,7 @@ def open_seekable(url: str, *, is_listed: bool) -> tuple[Seekable, str]:
 
 
 def _size_and_version(files: AbstractFileSystem, url: str) -> tuple[int, str]:
-    if not _is_web(url):
+    if scheme_of(url) not in WEB:
         info = files.info(url)
         return info["size"], str(info.get("ETag") or info.get("etag") or info.get("mtime") or "")
     try:
@@ -249,12 +197,10 @@ def _as_system_errors(url: str) -> Iterator[None]:
     """Have whatever libraries of services raise come as an OSError, as of a file."""
     try:
         yield
-    except OSError as error:
-        if getattr(error, "status", None):  # aiohttp's are of several kinds
-            raise OSError(0, _told(error, url)) from error
+    except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:
-        status = getattr(error, "status", None)
+        status = _status(error)
         if status in (404, 410):
             raise FileNotFoundError(url) from error
         if status in (401, 403):
@@ -263,7 +209,9 @@ def _as_system_errors(url: str) -> Iterator[None]:
 
 
 def _told(error: Exception, url: str) -> str:
-    return (str(error) or type(error).__name__).replace(url, public_url(url))
+    """Return what an error says, without secrets of ``url``, as typed or as a library writes it."""
+    words = str(error) or type(error).__name__
+    return without_secrets(words.replace(url, public_url(url)))
 
 
 class _Ranged(io.RawIOBase):
@@ -302,68 +250,3 @@ class _Ranged(io.RawIOBase):
         content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
-
-
-def listing(url: str) -> Iterator[tuple[str, str, int | None]]:
-    """Yield what lies below ``url``: relative name, address and bytes, sorted folder by folder.
-
-    S3 is asked for a page at a time, in flat memory; other services for a folder at a time.
-
-    Raises:
-        LesionLensError: the service cannot be asked, or does not list.
-    """
-    root = url.rstrip("/") + "/"
-    files = file_system(url)
-    scheme = urlsplit(url).scheme
-    try:
-        if scheme == "s3":
-            yield from _pages(files, root)
-        else:
-            yield from _folders(files, root, "", 0)
-    except LesionLensError:
-        raise
-    except Exception as error:
-        words = str(refusal(error, url, public_url(url)))
-        hint = (
-            "; without an index page, give it a list of addresses" if scheme[:4] == "http" else ""
-        )
-        raise LesionLensError(
-            f"{words.replace('no such file there', 'nothing there')}{hint}"
-        ) from error
-
-
-def _pages(files: Any, root: str) -> Iterator[tuple[str, str, int | None]]:
-    bucket, _, prefix = root.removeprefix("s3://").partition("/")
-    more: dict[str, str] = {}
-    while True:
-        page = persist(
-            partial(files.call_s3, "list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
-        )
-        for thing in page.get("Contents", ()):
-            key = thing["Key"]
-            if not key.endswith("/"):
-                yield key.removeprefix(prefix), f"s3://{bucket}/{key}", thing["Size"]
-        if not page.get("IsTruncated"):
-            return
-        more = {"ContinuationToken": page["NextContinuationToken"]}
-
-
-def _folders(
-    files: AbstractFileSystem, root: str, below: str, depth: int
-) -> Iterator[tuple[str, str, int | None]]:
-    """Yield what lies in the folder ``below`` the ``root`` and in those below it."""
-    folder = root + below
-    is_web = _is_web(root)
-    base = files._strip_protocol(folder).rstrip("/") + "/"
-    found = persist(lambda: files.ls(folder, detail=True))
-    for thing in sorted(found, key=lambda thing: thing["name"]):
-        name = thing["name"].removeprefix(base)
-        # A web page also links to itself in other orders, and to elsewhere.
-        if not name.strip("/") or (is_web and re.search("[?#]|^https?:", name)):
-            continue
-        if thing["type"] == "directory":
-            if depth < _DEPTH:
-                yield from _folders(files, root, below + name.rstrip("/") + "/", depth + 1)
-        else:
-            path = below + name
-            yield (unquote(path) if is_web else path), root + path, thing["size"]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from lesionlens.errors import LesionLensError
@@ -29,6 +29,7 @@ from lesionlens.screening.places import (
     is_url,
     kind_of,
     kind_of_bytes,
+    path_of,
     public_url,
     refusal,
 )
@@ -219,31 +220,31 @@ class ImageSource:
         return self._folder_part(root, _matcher(parts[n_plain:]))
 
     def _remote_part(self, url: str) -> _Part:
-        from lesionlens.screening import remote
+        from lesionlens.screening.listings import is_pattern
+        from lesionlens.screening.services import file_system
 
-        remote.file_system(url)  # a scheme that is not known, or not installed
-        path = urlsplit(url).path
+        file_system(url)  # a scheme that is not known, or not installed
+        path = path_of(url)
+        if is_pattern(url):
+            parts = path[1:].split("/")
+            n_plain = next(n for n, part in enumerate(parts) if has_magic(part))
+            root = url.removesuffix("/".join(parts[n_plain:]))
+            begins = re.split(r"[*?[]", parts[n_plain])[0]
+            return _Part("", lambda: _below(root, _matcher(parts[n_plain:]), begins))
         if is_table(path):
             return self._remote_table_part(url)
         if kind := kind_of(path):
             kind = kind if kind in ("zip", "tar") else "remote"
-            place = _Place(url, kind, unquote(path.rpartition("/")[2]))
+            place = _Place(url, kind, path.rpartition("/")[2])
             return _Part("", lambda: iter((place,)))
-
-        def places() -> Iterator[_Place]:
-            for name, address, size in remote.listing(url):
-                if not is_hidden(name) and (kind := kind_of(name)):
-                    kind = kind if kind in ("zip", "tar") else "remote"
-                    yield _Place(address, kind, name, size)
-
-        return _Part("", places)
+        return _Part("", lambda: _below(url))
 
     def _remote_table_part(self, url: str) -> _Part:
         from lesionlens.screening import remote
 
         folder = tempfile.TemporaryDirectory(prefix="lesionlens-", ignore_cleanup_errors=True)
         self._fetched.append(folder)
-        copy = Path(folder.name) / Path(urlsplit(url).path).name
+        copy = Path(folder.name) / Path(path_of(url)).name
         copy.write_bytes(remote.fetch(url, uri=public_url(url)))
         table = Table(
             str(copy), address=url, column=self.options.path_column, keep=self.options.keep
@@ -254,9 +255,18 @@ class ImageSource:
 def _kind(location: str) -> str:
     """Return how a file is read that is taken whatever its name."""
     if is_url(location):
-        kind = kind_of(urlsplit(location).path)
+        kind = kind_of(path_of(location))
         return kind if kind in ("zip", "tar") else "remote"
     return kind_of(location) or "file"
+
+
+def _below(url: str, is_meant: Wanted = lambda name: True, begins: str = "") -> Iterator[_Place]:
+    """Yield what is listed below an address and meant, by its name there."""
+    from lesionlens.screening.listings import listing
+
+    for name, address, size in listing(url, begins=begins):
+        if is_meant(name) and not is_hidden(name) and (kind := kind_of(name)):
+            yield _Place(address, kind if kind in ("zip", "tar") else "remote", name, size)
 
 
 def _listed_in_dicomdir(path: str) -> Iterator[_Place]:

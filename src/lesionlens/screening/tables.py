@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import posixpath
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from urllib.parse import quote, urljoin
 
 from lesionlens.errors import DataError, LesionLensError
 from lesionlens.imaging import SUFFIXES
-from lesionlens.screening.places import is_url
+from lesionlens.screening.places import WEB, is_url, path_of, public_url, scheme_of
 
 #: What a list is called; anything else that is named is an image, an archive or a folder.
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
@@ -70,6 +71,7 @@ class Table:
     ) -> None:
         self.path = path
         self._address = address
+        self._name = public_url(address) if address else path
         own = os.getcwd() if path == STDIN else os.path.dirname(os.path.abspath(path))
         self.root = os.path.abspath(root) if root else own
         self._column = column
@@ -92,12 +94,12 @@ class Table:
         if is_url(path):
             return path
         if self._address:
-            return urljoin(self._address, quote(path))
+            return _joined(self._address, path)
         return os.path.normpath(os.path.join(self.root, path))
 
     def _lines(self) -> Iterator[tuple[str, dict[str, str]]]:
         if self._keep:
-            raise DataError(f"{self.path}: is a list of paths and has no columns to keep")
+            raise DataError(f"{self._name}: is a list of paths and has no columns to keep")
         with self._opened() as file:
             for number, line in enumerate(file):
                 path = line.removeprefix(_BYTE_ORDER_MARK) if number == 0 else line
@@ -115,7 +117,7 @@ class Table:
                     yield self._cell(column, row[column]), self._kept(row)
             except csv.Error as error:
                 raise DataError(
-                    f"{self.path}: line {reader.line_num}: is not CSV ({error})"
+                    f"{self._name}: line {reader.line_num}: is not CSV ({error})"
                 ) from error
 
     def _parquet(self) -> Iterator[tuple[str, dict[str, str]]]:
@@ -130,7 +132,7 @@ class Table:
                     for row in batch.to_pylist():
                         yield self._cell(column, row[column]), self._kept(row)
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{self.path}: is not readable Parquet ({error})") from error
+            raise DataError(f"{self._name}: is not readable Parquet ({error})") from error
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
@@ -146,7 +148,7 @@ class Table:
             with open(self.path, "rb") as file:
                 yield file
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror or error})") from error
+            raise DataError(f"{self._name}: cannot be read ({error.strerror or error})") from error
 
     def _checked(self, names: Sequence[str]) -> str:
         """Return the column of the paths; raise DataError where it or one to keep is missing."""
@@ -155,13 +157,13 @@ class Table:
         told = ", ".join(names) or "none"
         if column is None:
             raise DataError(
-                f"{self.path}: has no column {' or '.join(wanted)} of paths; name it by "
+                f"{self._name}: has no column {' or '.join(wanted)} of paths; name it by "
                 f"--path-column. It has {told}"
             )
         missing = [name for name in self._keep if name not in names]
         if missing:
             raise DataError(
-                f"{self.path}: has no column {', '.join(missing)} to keep; it has {told}"
+                f"{self._name}: has no column {', '.join(missing)} to keep; it has {told}"
             )
         return column
 
@@ -180,3 +182,13 @@ class Table:
                 self._suffix = suffix
                 return text + suffix
         return text + (self._suffix or ".jpg")  # not there: whoever opens it says so
+
+
+def _joined(address: str, path: str) -> str:
+    """Return the address of a path that starts from the file at ``address``."""
+    if scheme_of(address) in WEB:
+        return urljoin(address, quote(path))
+    folder = posixpath.dirname(path_of(address))
+    place, _, rest = address.partition("://")
+    key = posixpath.normpath(posixpath.join(folder, path))
+    return f"{place}://{rest.partition('/')[0]}{key}"
