@@ -20,7 +20,7 @@ pytest.importorskip("ray.data")
 import tiny_model
 from lesionlens.bundle import Bundle
 from lesionlens.errors import LesionLensError
-from lesionlens.screening import ray_engine
+from lesionlens.screening import ray_cluster
 from lesionlens.screening.items import Item
 from lesionlens.screening.job import Job, make_settings
 from lesionlens.screening.progress import Listener, Meter, Pause, Snapshot, Stop
@@ -239,19 +239,19 @@ def test_what_ends_a_worker_for_good_ends_the_run_with_a_reason(
 
 def test_a_cluster_that_cannot_be_joined_is_told_in_a_sentence() -> None:
     with pytest.raises(LesionLensError, match="Ray client server"):
-        ray_engine.connect("ray://localhost:10001")
+        ray_cluster.connect("ray://localhost:10001")
     with pytest.raises(LesionLensError, match="auto: is no Ray cluster that can be joined"):
-        ray_engine.connect("auto")
+        ray_cluster.connect("auto")
     began = time.monotonic()
     with pytest.raises(LesionLensError, match=r"127.0.0.1:9: is no Ray cluster .*refused"):
-        ray_engine.connect("127.0.0.1:9")
+        ray_cluster.connect("127.0.0.1:9")
     assert time.monotonic() - began < 10
 
 
 def test_ray_that_is_missing_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(LesionLensError, match=r"pip install 'lesionlens\[ray\]'"):
-        ray_engine.connect()
+        ray_cluster.connect()
 
 
 def test_the_cluster_file_is_one_that_ray_takes() -> None:

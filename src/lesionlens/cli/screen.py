@@ -298,7 +298,7 @@ def screen(
 def _cores(ray_address: str) -> int:
     """Return how many cores this machine has, or the cluster, which is joined then."""
     if ray_address:
-        from lesionlens.screening.ray_engine import connect
+        from lesionlens.screening.ray_cluster import connect
 
         return connect(ray_address)
     from lesionlens.runtime import usable_cores
