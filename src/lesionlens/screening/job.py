@@ -33,6 +33,7 @@ from lesionlens.screening.items import (
     column_names,
     key_of,
 )
+from lesionlens.screening.places import is_url, public_url
 from lesionlens.screening.progress import Pause
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ REPORTS = "sr"
 class Settings:
     """What makes rows what they are; of another value in any of these, another run."""
 
-    sources: tuple[str, ...]  # absolute paths and URLs
+    sources: tuple[str, ...]  # absolute paths; addresses without what lets one in
     model_sha256: str  # of model.tflite
     spec_sha256: str  # of what model.json says: temperatures, thresholds
     policy: str
@@ -92,7 +93,9 @@ def make_settings(
 
     Args:
         bundle: the model.
-        sources: as typed; paths are made absolute.
+        sources: as typed; paths are made absolute. Of an address the user, the password and the
+            signature are left out: others read run folders, and a signature that has run out is
+            given anew.
         policy: one of ``verdicts.POLICIES``.
         views: views averaged per image; None takes the bundle's own number.
         gate: whether poor photos are told so instead of being judged.
@@ -118,7 +121,7 @@ def make_settings(
         )
     spec = json.dumps(bundle.spec.as_json(), sort_keys=True).encode()
     return Settings(
-        sources=tuple(s if "://" in s or s == "-" else os.path.abspath(s) for s in sources),
+        sources=tuple(map(_source, sources)),
         model_sha256=bundle.spec.sha256,
         spec_sha256=hashlib.sha256(spec).hexdigest(),
         policy=policy,
@@ -127,6 +130,12 @@ def make_settings(
         keep=keep,
         shard=str(shard) if shard else "",
     )
+
+
+def _source(typed: str) -> str:
+    if is_url(typed):
+        return public_url(typed)
+    return typed if typed == "-" else os.path.abspath(typed)
 
 
 @dataclass(frozen=True)

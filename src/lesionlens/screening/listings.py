@@ -55,9 +55,10 @@ def listing(url: str, *, begins: str = "") -> Iterator[tuple[str, str, int | Non
     Raises:
         LesionLensError: the service cannot be asked, or does not list.
     """
-    root = url.rstrip("/") + "/"
-    files = file_system(url)
     scheme = scheme_of(url)
+    place, mark, query = url.partition("?") if scheme in WEB else (url, "", "")
+    root = place.rstrip("/") + "/"
+    files = file_system(url)
     try:
         if scheme in ("s3", "gs"):
             bucket, _, prefix = root.partition("://")[2].partition("/")
@@ -66,7 +67,7 @@ def listing(url: str, *, begins: str = "") -> Iterator[tuple[str, str, int | Non
                 if not key.endswith("/"):
                     yield key.removeprefix(prefix), f"{scheme}://{bucket}/{key}", size
         else:
-            yield from _folders(files, root, "", 0)
+            yield from _folders(files, root, "", mark + query)
     except LesionLensError:
         raise
     except Exception as error:
@@ -106,13 +107,16 @@ def _google_objects(files: Any, bucket: str, prefix: str) -> Iterator[tuple[str,
 
 
 def _folders(
-    files: AbstractFileSystem, root: str, below: str, depth: int
+    files: AbstractFileSystem, root: str, below: str, query: str, depth: int = 0
 ) -> Iterator[tuple[str, str, int | None]]:
-    """Yield what lies in the folder ``below`` the ``root`` and in those below it."""
+    """Yield what lies in the folder ``below`` the ``root`` and in those below it.
+
+    What is asked of a folder (``query``) is asked of all in it, too: it may be what lets one in.
+    """
     folder = root + below
     is_web = scheme_of(root) in WEB
-    base = files._strip_protocol(folder).rstrip("/") + "/"
-    found = persist(lambda: files.ls(folder, detail=True))
+    base = files._strip_protocol(folder + query).rstrip("/") + "/"
+    found = persist(lambda: files.ls(folder + query, detail=True))
     for thing in sorted(found, key=lambda thing: thing["name"]):
         name = thing["name"].removeprefix(base)
         # A web page also links to itself in other orders, and to elsewhere.
@@ -120,7 +124,8 @@ def _folders(
             continue
         if thing["type"] == "directory":
             if depth < _DEPTH:
-                yield from _folders(files, root, below + name.rstrip("/") + "/", depth + 1)
+                folder_below = below + name.rstrip("/") + "/"
+                yield from _folders(files, root, folder_below, query, depth + 1)
         else:
             path = below + name
-            yield (unquote(path) if is_web else path), root + path, thing["size"]
+            yield (unquote(path) if is_web else path), root + path + query, thing["size"]

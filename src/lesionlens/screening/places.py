@@ -45,7 +45,7 @@ _NESTED = (ZIP_SUFFIX, *TAR_SUFFIXES, ".7z", ".rar", ".gz")
 # Google, Azure, Alibaba, Tencent, Akamai, Dropbox, SharePoint.
 _SECRETS = re.compile(
     r"x-(amz|goog|oss|cos)-.*|q-(ak|sign|sign-.*|key-time)|.*access_?key_?id|google_?accessid"
-    r"|expires|policy|key-?(pair-id|name)|urlprefix|sig|s[eprstv]|sip|spr|sk(oid|tid|[tesv])"
+    r"|expires|policy|key-?(pair-id|name)|urlprefix|sig|s[eprstv]|sip|spr|srt|sk(oid|tid|[tesv])"
     r"|hdn(ea|ts)|rlkey|tempauth|auth|jwt|sas|key|api_?key|.*pass(word|wd|phrase)|pwd"
     r"|.*(signature|token|secret|credential|authorization)|__(token|gda)__",
     re.IGNORECASE,

@@ -168,7 +168,9 @@ class Table:
         return column
 
     def _kept(self, row: dict[str, object]) -> dict[str, str]:
-        return {name: "" if row[name] is None else str(row[name]) for name in self._keep}
+        """Return what is carried along of a row, addresses without what lets one in."""
+        texts = {name: "" if row[name] is None else str(row[name]) for name in self._keep}
+        return {name: public_url(text) if is_url(text) else text for name, text in texts.items()}
 
     def _cell(self, column: str, value: object) -> str:
         """Return the path that a cell means: that of the image, where it is an id."""
