@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lesionlens.history import History
-from lesionlens.history_records import Scan
+from lesionlens.history.records import Scan
+from lesionlens.history.store import History
 from lesionlens.labels import Label
 from lesionlens.records import Finding, Prediction, Quality
 

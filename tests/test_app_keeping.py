@@ -41,8 +41,8 @@ from lesionlens.app.session import Session
 from lesionlens.app.shell import make_views
 from lesionlens.app.texts import LANGUAGES
 from lesionlens.errors import HistoryError
-from lesionlens.history import History
-from lesionlens.history_records import Scan
+from lesionlens.history.records import Scan
+from lesionlens.history.store import History
 from lesionlens.records import Prediction
 
 ENGINE = SimpleNamespace()  # the history never asks it

@@ -34,7 +34,7 @@ from lesionlens.app.resuming import Unfinished
 from lesionlens.app.session import Session
 from lesionlens.app.texts import LANGUAGES
 from lesionlens.errors import HistoryError, ImageError
-from lesionlens.history import History
+from lesionlens.history.store import History
 from lesionlens.labels import Label
 from lesionlens.records import Prediction
 from lesionlens.verdicts import CONFIDENT, OUT_OF_SCOPE, POOR_IMAGE, UNCERTAIN

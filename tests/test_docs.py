@@ -165,7 +165,8 @@ def test_every_module_has_its_place_in_the_design() -> None:
         places.setdefault(folder, set()).update(re.findall(r"\b\w+\.py\b", line))
     package = Path(lesionlens.__file__).parent
     folders = (
-        "", "data", "train", "evidence", "app", "app/components", "screening", "service", "cli",
+        "", "history", "data", "train", "evidence", "app", "app/components", "screening", "service",
+        "cli",
     )  # fmt: skip
     for folder in folders:
         modules = {path.name for path in (package / folder).glob("[!_]*.py")}

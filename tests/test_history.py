@@ -19,8 +19,8 @@ import pytest
 
 from lesionlens import body_sites
 from lesionlens.errors import HistoryError
-from lesionlens.history import History
-from lesionlens.history_records import prediction_as_json, prediction_from_json
+from lesionlens.history.records import prediction_as_json, prediction_from_json
+from lesionlens.history.store import History
 from lesionlens.labels import Label
 from lesionlens.records import Prediction
 from sample_scans import ANSWER, BEGIN, ELSEWHERE, HEALTHY, jpeg, png, save
@@ -343,7 +343,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from sample_scans import jpeg, save
-from lesionlens.history import History
+from lesionlens.history.store import History
 with History(Path(sys.argv[1])) as history:
     for number in range(int(sys.argv[3])):
         print(save(history, number, photo=jpeg(number, 50_000)).id, flush=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lesionlens import history_schema
 from lesionlens.errors import HistoryError
-from lesionlens.history import History
-from lesionlens.history_records import prediction_as_json
+from lesionlens.history import schema
+from lesionlens.history.records import prediction_as_json
+from lesionlens.history.store import History
 from sample_scans import ANSWER, ELSEWHERE, SHA256, jpeg, save
 
 #: A file of version 1, as it was written: never to be changed.
@@ -107,7 +107,7 @@ def test_a_file_of_the_oldest_version_is_brought_up_with_all_it_has(
         assert save(history, lesion_id=history.add_lesion("Mole").id).id > 9
     with History(tmp_path / "new.db"):
         pass
-    assert version_of(old_file) == version_of(tmp_path / "new.db") == history_schema.VERSION
+    assert version_of(old_file) == version_of(tmp_path / "new.db") == schema.VERSION
     assert {row[:2] for row in schema_of(old_file)} == {
         row[:2] for row in schema_of(tmp_path / "new.db")
     }
@@ -115,7 +115,7 @@ def test_a_file_of_the_oldest_version_is_brought_up_with_all_it_has(
 
 def test_version_2_keeps_its_lesions(old_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as past:
-        past.setattr(history_schema, "MIGRATIONS", history_schema.MIGRATIONS[:2])
+        past.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
         History(old_file).close()
     assert version_of(old_file) == 2
     database = sqlite3.connect(old_file)
@@ -140,11 +140,11 @@ def test_a_step_that_fails_leaves_the_version_before(
         pass
     before = schema_of(old_file)
     steps = ("ALTER TABLE scans ADD COLUMN colour TEXT", "INSERT INTO nowhere VALUES (1)")
-    monkeypatch.setattr(history_schema, "MIGRATIONS", (*history_schema.MIGRATIONS, steps))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, steps))
     with pytest.raises(HistoryError, match=r"history\.db: .*nowhere"):
         History(old_file)
     assert schema_of(old_file) == before
-    assert version_of(old_file) == history_schema.VERSION
+    assert version_of(old_file) == schema.VERSION
 
 
 def test_a_newer_file_is_refused_by_name_and_not_touched(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_an_empty_file_is_a_history_that_was_not_begun(tmp_path: Path) -> None:
     path.touch()
     with History(path) as history:
         save(history)
-    assert version_of(path) == history_schema.VERSION
+    assert version_of(path) == schema.VERSION
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from sample_scans import save
 from lesionlens.errors import HistoryError
-from lesionlens.history import History
+from lesionlens.history.store import History
 if os.getuid() == 0:  # to whom nothing is read-only
     os.setgid(65534); os.setuid(65534)
 folder = Path(sys.argv[1])

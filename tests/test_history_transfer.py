@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesionlens import history_transfer
 from lesionlens.errors import HistoryError, LesionLensError
 from lesionlens.files import read_csv
-from lesionlens.history import History
-from lesionlens.history_records import ImportSummary, Lesion
-from lesionlens.history_transfer import safe_cell
+from lesionlens.history import transfer
+from lesionlens.history.records import ImportSummary, Lesion
+from lesionlens.history.store import History
+from lesionlens.history.transfer import safe_cell
 from sample_scans import ANSWER, ELSEWHERE, HEALTHY, jpeg, png, save
 
 
@@ -120,7 +120,7 @@ def test_an_export_has_a_table_and_pictures_for_people(exported: Path, tmp_path:
     assert {Path(name).suffix for name in names if name.startswith("overlays/")} == {".png", ".jpg"}
     assert (tmp_path / "scans.csv").read_bytes().startswith(b"\xef\xbb\xbf")
     newest, middle, oldest = sorted(
-        read_csv(tmp_path / "scans.csv", required=history_transfer.COLUMNS),
+        read_csv(tmp_path / "scans.csv", required=transfer.COLUMNS),
         key=lambda row: row["taken_at"],
         reverse=True,
     )
@@ -356,7 +356,7 @@ def test_a_bomb_that_lies_about_its_size_is_not_unpacked(
 def test_too_much_is_refused(
     exported: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: int, message: str
 ) -> None:
-    monkeypatch.setattr(history_transfer, name, value)
+    monkeypatch.setattr(transfer, name, value)
     with History(None) as other, pytest.raises(HistoryError, match=message):
         other.import_zip(exported)
 
@@ -367,7 +367,7 @@ def test_a_disk_with_too_little_left_is_told_before(
     def full(_: object, needed_bytes: int) -> None:
         raise LesionLensError(f"needs {needed_bytes}")
 
-    monkeypatch.setattr(history_transfer, "check_free_space", full)
+    monkeypatch.setattr(transfer, "check_free_space", full)
     with pytest.raises(LesionLensError, match=r"needs \d{4,}"):
         history.import_zip(exported)
 

@@ -21,8 +21,7 @@ ROOT = Path(lesionlens.__file__).parent
 
 VOCABULARY = {
     "addresses", "children", "quiet", "parallel", "labels", "records", "verdicts", "zooms",
-    "errors", "files", "body_sites", "history", "history_database", "history_records",
-    "history_rows", "history_schema", "history_transfer",
+    "errors", "files", "body_sites", "history",
 }  # fmt: skip
 CORE = {
     "headers", "imaging", "quality", "views", "bundle", "confidence", "conformal", "classifier",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lesionlens.app.browsing import HISTORY, Opened, OpenLesion, OpenScan
 from lesionlens.app.handling import guarded
 from lesionlens.app.keeping import in_thread
-from lesionlens.history import History
-from lesionlens.history_records import MAX_TEXT
+from lesionlens.history.records import MAX_TEXT
+from lesionlens.history.store import History
 
 if TYPE_CHECKING:
     from lesionlens.app.session import Session

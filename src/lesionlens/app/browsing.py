@@ -13,8 +13,8 @@ from itertools import count
 from typing import Any
 
 from lesionlens.errors import HistoryError
-from lesionlens.history import History
-from lesionlens.history_records import ImportSummary, Lesion, Scan
+from lesionlens.history.records import ImportSummary, Lesion, Scan
+from lesionlens.history.store import History
 from lesionlens.labels import IN_SCOPE
 from lesionlens.verdicts import CONFIDENT, OUT_OF_SCOPE, POOR_IMAGE, UNCERTAIN
 

@@ -33,7 +33,7 @@ from lesionlens.app.components.retained import Retained
 from lesionlens.app.handling import guarded
 from lesionlens.app.texts import Texts
 from lesionlens.errors import HistoryError
-from lesionlens.history import History
+from lesionlens.history.store import History
 
 if TYPE_CHECKING:
     from lesionlens.app.session import Session

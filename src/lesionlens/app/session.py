@@ -24,7 +24,7 @@ from lesionlens.app.texts import LANGUAGES, Texts, language_of
 from lesionlens.app.timing import Timing
 from lesionlens.app.transfers import Transfers
 from lesionlens.errors import HistoryError, LesionLensError
-from lesionlens.history import History
+from lesionlens.history.store import History
 
 #: What a browser keeps the preferences under.
 _PREFERENCES = "preferences"

@@ -15,7 +15,7 @@ from lesionlens.app.handling import guarded
 from lesionlens.app.keeping import in_thread
 from lesionlens.app.texts import Texts
 from lesionlens.errors import HistoryError
-from lesionlens.history import History
+from lesionlens.history.store import History
 
 if TYPE_CHECKING:
     from lesionlens.app.pdf_report import Report

@@ -13,7 +13,7 @@ from lesionlens.app.screens.saved_scan import gone, not_a_diagnosis
 from lesionlens.app.session import Session
 from lesionlens.app.theme import GAP, HALF_GAP, RADIUS, look_of
 from lesionlens.app.wording import headline
-from lesionlens.history_records import Scan
+from lesionlens.history.records import Scan
 from lesionlens.labels import IN_SCOPE
 from lesionlens.verdicts import CONFIDENT, UNCERTAIN
 

@@ -21,7 +21,7 @@ from lesionlens.app.handling import calling
 from lesionlens.app.screen import Screen
 from lesionlens.app.session import Session
 from lesionlens.app.theme import GAP, HALF_GAP, RADIUS
-from lesionlens.history_records import Scan
+from lesionlens.history.records import Scan
 
 #: Two columns side by side.
 _WIDTH_PX = 1120

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lesionlens.errors import HistoryError
-from lesionlens.history_schema import APPLICATION_ID, VERSION, migrate, transaction, version_of
+from lesionlens.history.schema import APPLICATION_ID, VERSION, migrate, transaction, version_of
 
 BUSY_MS = 10_000  # how long one process waits for another to finish writing
 

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lesionlens.errors import HistoryError
 from lesionlens.files import atomic_write, check_free_space
-from lesionlens.history_records import (
+from lesionlens.history.records import (
     MAX_PICTURE_BYTES,
     PNG,
     ImportSummary,
@@ -40,7 +40,7 @@ from lesionlens.history_records import (
 from lesionlens.labels import IN_SCOPE
 
 if TYPE_CHECKING:
-    from lesionlens.history import History
+    from lesionlens.history.store import History
 
 Progress = Callable[[int, int], None]
 

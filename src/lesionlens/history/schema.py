@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lesionlens.history_records import fold, search_text
+from lesionlens.history.records import fold, search_text
 
 #: ``PRAGMA application_id``: tells our files from other SQLite databases ("LeLe").
 APPLICATION_ID = 0x4C654C65
@@ -43,7 +43,7 @@ MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] =
             verdict TEXT NOT NULL,
             label TEXT,                            -- NULL: nothing was answered
             notes TEXT NOT NULL,
-            prediction TEXT NOT NULL,              -- JSON, history_records.prediction_as_json
+            prediction TEXT NOT NULL,              -- JSON, records.prediction_as_json
             joint TEXT NOT NULL,                   -- JSON
             milliseconds TEXT NOT NULL,            -- JSON
             model TEXT NOT NULL,

@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
-from lesionlens.history_database import Database, set_aside
-from lesionlens.history_records import (
+from lesionlens.history.queries import Queries
+from lesionlens.history.records import (
     ImportSummary,
     Lesion,
     Pictures,
@@ -31,15 +30,12 @@ from lesionlens.history_records import (
     fold,
     joint_of,
 )
-from lesionlens.history_rows import (
-    SCAN_COLUMNS,
-    SELECT_LESION,
+from lesionlens.history.rows import (
+    batches,
     id_of,
     insert_lesion,
     insert_scan,
-    lesion_from,
-    matching,
-    scan_from,
+    placeholders,
     search_text_of,
 )
 from lesionlens.records import Prediction
@@ -53,11 +49,10 @@ class Keep(Enum):
 
 KEEP: Final = Keep.KEEP
 
-_MOST_AT_ONCE = 500  # ids in one statement
 _DELETED_AT_ONCE = 50  # scans, of 250 kB: the log grows by so much before it is emptied
 
 
-class History:
+class History(Queries):
     """Scans and lesions, saved, found, changed, deleted, exported.
 
     May be used from any thread, and by several processes at a time: a writer waits for another.
@@ -70,31 +65,6 @@ class History:
             or cannot be made. Every other method raises it too, where the disk or another
             program is in the way; what was saved stays readable.
     """
-
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self._database = Database(None if path is None else Path(path))
-
-    set_aside = staticmethod(set_aside)
-
-    @property
-    def path(self) -> Path | None:
-        """The file; None in memory."""
-        return self._database.path
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether scans can be saved; not so in a read-only folder or on a full disk."""
-        return self._database.is_writable
-
-    def close(self) -> None:
-        """Close the file; its log is taken over and removed. Closing twice is all right."""
-        self._database.close()
-
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # --- scans ---------------------------------------------------------------------------
 
@@ -158,94 +128,6 @@ class History:
                 scan = replace(scan, body_site=body_site or site)
             return insert_scan(connection, scan, pictures)
 
-    def scan(self, scan_id: int) -> Scan:
-        """Return a scan; HistoryError if there is none of this id."""
-        return self._scans("WHERE scans.id = ?", (scan_id,), _missing("scan", scan_id))[0]
-
-    def scans(
-        self,
-        *,
-        search: str = "",
-        verdict: str | None = None,
-        label: str | None = None,
-        body_site: str | None = None,
-        lesion_id: int | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-        newest_first: bool = True,
-    ) -> list[Scan]:
-        """Return the scans that match everything that is told.
-
-        Args:
-            search: words that all have to be in the notes, the lesion's name, the place, the
-                answer or the verdict; neither capitals nor accents matter.
-            verdict: one of ``verdicts.VERDICTS``.
-            label: what was answered; what is out of scope or a poor photo has no label.
-            body_site: one of ``body_sites.BODY_SITES``.
-            lesion_id: of this lesion.
-            limit: at most so many; None for all.
-            offset: leave out so many before.
-            newest_first: by when they were taken; False for the oldest first.
-        """
-        where, values = matching(search, verdict, label, body_site, lesion_id)
-        order = "DESC" if newest_first else "ASC"
-        end = f"{where} ORDER BY taken_at {order}, scans.id {order} LIMIT ? OFFSET ?"
-        return self._scans(end, (*values, -1 if limit is None else limit, offset))
-
-    def count(
-        self,
-        *,
-        search: str = "",
-        verdict: str | None = None,
-        label: str | None = None,
-        body_site: str | None = None,
-        lesion_id: int | None = None,
-    ) -> int:
-        """Return how many scans match; arguments as for ``scans``."""
-        where, values = matching(search, verdict, label, body_site, lesion_id)
-        with self._database.reading() as connection:
-            statement = f"SELECT count(*) FROM scans {where}"
-            return int(connection.execute(statement, values).fetchone()[0])
-
-    def count_by_site(self) -> dict[str, int]:
-        """Return body site -> how many scans are of it; sites without one are left out."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT body_site, count(*) FROM scans WHERE body_site IS NOT NULL "
-                "GROUP BY body_site"
-            ).fetchall()
-        return dict(rows)
-
-    def photo(self, scan_id: int) -> bytes:
-        """Return the JPEG that was judged; HistoryError if there is no such scan."""
-        return self._picture("photo", scan_id)  # type: ignore[return-value]
-
-    def thumbnail(self, scan_id: int) -> bytes:
-        """Return a scan's small JPEG; HistoryError if there is no such scan."""
-        return self._picture("thumbnail", scan_id)  # type: ignore[return-value]
-
-    def overlay(self, scan_id: int) -> bytes | None:
-        """Return the picture of where the evidence was, None where none was saved."""
-        return self._picture("overlay", scan_id)
-
-    def pictures(self, scan_id: int) -> Pictures:
-        """Return all pictures of a scan; HistoryError if there is no such scan."""
-        with self._database.reading() as connection:
-            statement = "SELECT photo, thumbnail, overlay FROM pictures WHERE scan_id = ?"
-            row = connection.execute(statement, (scan_id,)).fetchone()
-        if row is None:
-            raise self._database.error(_missing("scan", scan_id))
-        return Pictures(*row)
-
-    def thumbnails(self, scan_ids: Iterable[int]) -> dict[int, bytes]:
-        """Return the small JPEGs of many scans by id; ids that are not there are left out."""
-        found: dict[int, bytes] = {}
-        with self._database.reading() as connection:
-            for ids in _batches(scan_ids, _MOST_AT_ONCE):
-                statement = f"SELECT scan_id, thumbnail FROM pictures WHERE scan_id IN {_in(ids)}"
-                found.update(connection.execute(statement, ids).fetchall())
-        return found
-
     def update(
         self,
         scan_id: int,
@@ -285,24 +167,6 @@ class History:
         check_lesion(new)
         with self._database.writing() as connection:
             return insert_lesion(connection, new)
-
-    def lesion(self, lesion_id: int) -> Lesion:
-        """Return a lesion; HistoryError if there is none of this id."""
-        with self._database.reading() as connection:
-            row = connection.execute(
-                f"{SELECT_LESION} WHERE lesions.id = ?", (lesion_id,)
-            ).fetchone()
-        if row is None:
-            raise self._database.error(_missing("lesion", lesion_id))
-        return lesion_from(row)
-
-    def lesions(self) -> list[Lesion]:
-        """Return every lesion, with how many scans and the last of them, by name."""
-        with self._database.reading() as connection:
-            found = connection.execute(
-                f"{SELECT_LESION} ORDER BY lesions.search_text, lesions.id"
-            ).fetchall()
-        return [lesion_from(row) for row in found]
 
     def update_lesion(
         self,
@@ -360,9 +224,9 @@ class History:
         keeps of blocks that it was given back is beyond a program's reach.
         """
         # From the newest on: what lies at the end of the file is cut off and not moved first.
-        for ids in _batches(sorted(scan_ids, reverse=True), _DELETED_AT_ONCE):
+        for ids in batches(sorted(scan_ids, reverse=True), _DELETED_AT_ONCE):
             with self._database.writing() as connection:
-                connection.execute(f"DELETE FROM scans WHERE id IN {_in(ids)}", ids)
+                connection.execute(f"DELETE FROM scans WHERE id IN {placeholders(ids)}", ids)
             self._database.scrub()
 
     def delete_all(self) -> None:
@@ -377,8 +241,8 @@ class History:
     # --- taking elsewhere ----------------------------------------------------------------
 
     def export_csv(self, stream: IO[str]) -> int:
-        """Write every scan as a row for a spreadsheet; returns how many (history_transfer)."""
-        from lesionlens.history_transfer import write_csv
+        """Write every scan as a row for a spreadsheet; returns how many (``transfer``)."""
+        from lesionlens.history.transfer import write_csv
 
         return write_csv(self, stream)
 
@@ -397,7 +261,7 @@ class History:
         Raises:
             LesionLensError: the target cannot be written.
         """
-        from lesionlens.history_transfer import write_zip
+        from lesionlens.history.transfer import write_zip
 
         return write_zip(self, target, progress)
 
@@ -416,7 +280,7 @@ class History:
             HistoryError: the file is no such ZIP, of a newer version, or larger than what is
                 accepted; nothing was added. Or the disk is full: what was added stays.
         """
-        from lesionlens.history_transfer import read_zip
+        from lesionlens.history.transfer import read_zip
 
         return read_zip(self, source, progress)
 
@@ -442,22 +306,6 @@ class History:
 
     # --- within --------------------------------------------------------------------------
 
-    def _scans(self, end: str, values: tuple[Any, ...], missing: str = "") -> list[Scan]:
-        with self._database.reading() as connection:
-            found = connection.execute(f"SELECT {SCAN_COLUMNS} FROM scans {end}", values).fetchall()
-        if missing and not found:
-            raise self._database.error(missing)
-        return [scan_from(row) for row in found]
-
-    def _picture(self, column: str, scan_id: int) -> bytes | None:
-        with self._database.reading() as connection:
-            statement = f"SELECT {column} FROM pictures WHERE scan_id = ?"
-            row = connection.execute(statement, (scan_id,)).fetchone()
-        if row is None:
-            raise self._database.error(_missing("scan", scan_id))
-        picture: bytes | None = row[0]
-        return picture
-
     def _rewrite(self, connection: sqlite3.Connection, scan: Scan) -> None:
         check_scan(scan)
         if scan.lesion_id is not None:
@@ -467,18 +315,3 @@ class History:
             "WHERE id = ?",
             (scan.notes, scan.body_site, scan.lesion_id, search_text_of(scan), scan.id),
         )
-
-
-def _missing(kind: str, number: int) -> str:
-    return f"has no {kind} {number}; it may have been deleted"
-
-
-def _batches(ids: Iterable[int], most: int) -> Iterator[list[int]]:
-    """Yield ids in lists of at most ``most``."""
-    every = list(ids)
-    for start in range(0, len(every), most):
-        yield every[start : start + most]
-
-
-def _in(ids: list[int]) -> str:
-    return f"({', '.join('?' * len(ids))})"

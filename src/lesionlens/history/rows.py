@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from lesionlens.history_records import (
+from lesionlens.history.records import (
     Lesion,
     Pictures,
     Scan,
@@ -160,3 +161,15 @@ def insert_lesion(connection: sqlite3.Connection, lesion: Lesion) -> Lesion:
     number = cursor.lastrowid
     assert number is not None
     return replace(lesion, id=number)
+
+
+def batches(ids: Iterable[int], most: int) -> Iterator[list[int]]:
+    """Yield ids in lists of at most ``most``."""
+    every = list(ids)
+    for start in range(0, len(every), most):
+        yield every[start : start + most]
+
+
+def placeholders(ids: list[int]) -> str:
+    """Return what stands for ``ids`` behind IN in a statement."""
+    return f"({', '.join('?' * len(ids))})"

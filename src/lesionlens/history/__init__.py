@@ -1,0 +1,1 @@
+"""The app's scans: one SQLite file on the device, asked, changed, and taken elsewhere."""
