@@ -304,6 +304,22 @@ def test_s3_is_listed_a_page_at_a_time_and_read(
     assert source.count() == 7
 
 
+def test_s3_takes_patterns_very_names_and_paths_from_a_list_in_it(bucket: Any) -> None:
+    for n, name in enumerate(("odd/1#.jpg", "odd/a/2?.jpg", "odd/a/3%20.jpg", "odd/n.txt")):
+        bucket.pipe(f"photos/{name}", jpeg(n))
+    found = list(ImageSource(["s3://photos/odd/*/*.jpg"]))
+    assert [item.uri for item in found] == ["a/2?.jpg", "a/3%20.jpg"]
+    found += ImageSource(["s3://photos/odd/1#.jpg"])
+    assert found[-1].uri == "1#.jpg"
+    bucket.pipe("photos/lists/all.txt", b"../odd/1#.jpg\n/odd/a/2?.jpg\n")
+    found += ImageSource(["s3://photos/lists/all.txt"])
+    assert [item.uri for item in found[-2:]] == [
+        "s3://photos/odd/1#.jpg",
+        "s3://photos/odd/a/2?.jpg",
+    ]
+    assert [read_item(item).source for item in found] == [jpeg(n) for n in (1, 2, 0, 0, 1)]
+
+
 def test_an_archive_in_s3_is_read_by_its_parts(bucket: Any) -> None:
     bucket.pipe("photos/archives/a.zip", zipped({"1.jpg": jpeg(1), "2.jpg": jpeg(2)}))
     found = list(ImageSource(["s3://photos/archives/"]))
