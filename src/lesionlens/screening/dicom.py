@@ -1,8 +1,8 @@
 """DICOM: the frames of a file as items, and a frame as what ``imaging.load_pixels`` reads.
 
-A file of several frames gives an item for each, and reading one reads no more of the file than
-that: memory does not grow with their number. What is read and what is refused, and how colours
-are understood, stands in docs/dicom.md.
+A file of several frames gives an item for each, wherever it lies, and reading one takes no more
+memory than that: it does not grow with their number. What is read and what is refused, and how
+colours are understood, stands in docs/dicom.md.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from lesionlens.errors import ImageError, LesionLensError
+from lesionlens.screening.dicom_files import headed, opened
 from lesionlens.screening.dicom_headers import (
     CURE,
     DEFLATED,
@@ -24,7 +25,6 @@ from lesionlens.screening.dicom_headers import (
     explained,
     library,
     name_of_uid,
-    opened,
     read_header,
     storage_of,
     text_of,
@@ -63,36 +63,62 @@ PATIENT_COLUMNS: tuple[str, ...] = (
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR
 
 
-def frames_of(item: Item, *, keep: Sequence[str] = ()) -> Iterator[Item]:
-    """Yield the frames of a DICOM file: itself where it has one, else ``name#1``, ``name#2`` ...
+@dataclass(frozen=True)
+class Look:
+    """What the header of a DICOM file says."""
 
-    Only the header is read. A file that cannot be read yields itself: reading it says why. A
-    directory of DICOM files (DICOMDIR) yields nothing: what it lists is found where it lies.
+    n_frames: int  # to be read; 0: it is a list of files (DICOMDIR), which are found where they lie
+    columns: dict[str, str]  # attributes by keyword
+
+
+def look_at(item: Item, keep: Sequence[str] = ()) -> Look:
+    """Read the header of a DICOM file.
+
+    Args:
+        item: the file.
+        keep: attributes by keyword.
+
+    Raises:
+        ImageError, OSError: it cannot be read, or is none.
+    """
+    with headed(item, keep) as found:
+        if storage_of(found.header) == _DIRECTORY:
+            return Look(0, {})
+        n = 1 if found.image is None else _n_frames(found.image, found.size)
+        return Look(n, {name: text_of(found.header, name) for name in keep})
+
+
+def frames_of(
+    item: Item,
+    *,
+    keep: Sequence[str] = (),
+    look: Callable[[Item, Sequence[str]], Look] = look_at,
+) -> Iterator[Item]:
+    """Return the frames of a DICOM file: itself where it has one, else ``name#1``, ``name#2`` ...
+
+    Only the header is read, at once. A file that cannot be read is its own frame: reading it says
+    why. A directory of DICOM files (DICOMDIR) has none.
 
     Args:
         item: the file.
         keep: attributes by keyword that the frames carry along as columns.
+        look: what reads the header.
     """
     try:
-        with opened(item) as file:
-            header, image = read_header(file, item.uri, keep)
-            if storage_of(header) == _DIRECTORY:
-                return
-            extra = {**item.extra, **{name: text_of(header, name) for name in keep}}
-            size = os.fstat(file.fileno()).st_size
-            n = 1 if image is None else _n_frames(image, size)
+        found = look(item, keep)
     except (ImageError, MemoryError, OSError):
-        yield item
-        return
-    if n == 1:
-        yield replace(item, extra=extra)
-        return
-    for frame in range(1, n + 1):
-        yield replace(item, uri=f"{item.uri}#{frame}", frame=frame, extra=extra)
+        return iter((item,))
+    extra = {**item.extra, **found.columns}
+    if found.n_frames == 1:
+        return iter((replace(item, extra=extra),))
+    return (
+        replace(item, uri=f"{item.uri}#{frame}", frame=frame, extra=extra)
+        for frame in range(1, found.n_frames + 1)
+    )
 
 
 def read_frame(item: Item) -> Reading:
-    """Read one frame of a DICOM file with several; no more of the file than that is read.
+    """Read one frame of a DICOM file with several; no more than that is in memory in the end.
 
     Args:
         item: ``frame`` says which, from 1.
@@ -129,8 +155,8 @@ def read_content(uri: str, content: bytes) -> Reading:
 
     Raises:
         ImageError: ``no_pixels``; ``unsupported_dicom``: greyscale, no photo, or encoded in a way
-            that is not read; ``animated``: several frames, which only files that are looked
-            through for frames give one by one; ``truncated``, ``too_large``, ``unreadable``.
+            that is not read; ``animated``: several frames, of a file that was not taken for
+            DICOM when it was listed; ``truncated``, ``too_large``, ``unreadable``.
     """
     try:
         return _read(io.BytesIO(content), uri, None)
@@ -217,8 +243,9 @@ def _read(file: BinaryIO, uri: str, frame: int | None) -> Reading:
     with explained(uri):
         if frame is None and image.n_frames > 1:
             raise ImageError(
-                f"{uri}: has {image.n_frames} frames, which are judged one by one where the file "
-                "itself is named or found in a folder; unpack or download it, and name it .dcm",
+                f"{uri}: has {image.n_frames} frames, which are told apart when files are listed, "
+                "and its header was not read then: name it .dcm, or try again (--retry) if the "
+                "network failed",
                 reason="animated",
             )
         check_pixels(image)

@@ -8,8 +8,6 @@ memory aside, and nothing that it says of a patient comes into a message.
 from __future__ import annotations
 
 import io
-import os
-import stat
 import struct
 import warnings
 import zlib
@@ -20,7 +18,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lesionlens.errors import ImageError
-from lesionlens.screening.items import Item
 from lesionlens.screening.places import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -36,7 +33,6 @@ UNKNOWN_LENGTH = 0xFFFFFFFF
 #: What a message ends with.
 CURE = "save it again with a DICOM program, or export it as JPEG or PNG"
 
-_BUFFER_BYTES = 1 << 14
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # as floats, as doubles, as whole numbers
 #: What is read of a header: character set, SOP class, the image pixel module, offset tables.
 _TAGS = (
@@ -69,39 +65,6 @@ class DicomImage:
         # Of each two pixels, two brightnesses and one pair of colours: PS3.3, C.7.6.3.1.2.
         is_halved = header.PhotometricInterpretation == "YBR_FULL_422"
         return bits // 8 * 2 // 3 if is_halved else bits // 8
-
-
-@contextmanager
-def opened(item: Item) -> Iterator[_File]:
-    """Open a file.
-
-    Raises:
-        ImageError: it is a folder, a pipe or a device.
-        OSError: it is not there, or may not be read.
-    """
-    path = os.fsencode(item.location)
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ImageError(f"{item.uri}: is no plain file", reason="not_an_image")
-    with _File(path) as file:
-        yield file
-
-
-class _File(io.BufferedReader):
-    """A file that sets no more memory aside for a read than it has bytes left, or a frame may.
-
-    Args:
-        path: of the file.
-    """
-
-    def __init__(self, path: bytes) -> None:
-        super().__init__(io.FileIO(path), _BUFFER_BYTES)
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes, fewer at the end only."""
-        if size is None or not 0 <= size <= _BUFFER_BYTES:
-            left = max(0, os.fstat(self.fileno()).st_size - self.tell())
-            size = min(left if size is None or size < 0 else min(size, left), MAX_BYTES)
-        return super().read(size)
 
 
 @cache

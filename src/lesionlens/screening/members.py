@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
+from lesionlens.errors import ImageError
 from lesionlens.screening import tars, zips
 from lesionlens.screening.archives import ArchiveError, Names, Opened, Unpacking, open_archive
 from lesionlens.screening.items import Item
@@ -23,6 +25,7 @@ from lesionlens.screening.places import (
     refusal,
     unusable,
 )
+from lesionlens.screening.reading import beginning_of
 
 
 class CostlyError(Exception):
@@ -71,7 +74,9 @@ def members_of(
                 found = _tar(opened, location, packing, listing)
             names = Names()
             for item in found:
-                name = names.unique(member_uri(uri, item.member))
+                # What would read as the number of a frame is escaped, too.
+                name = re.sub(r"#(\d+)$", r"%23\1", member_uri(uri, item.member))
+                name = names.unique(name)
                 yield _named(item, name, extra)
     except ArchiveError as error:
         yield unusable(uri, location, error.reason, str(error), extra=extra)
@@ -93,30 +98,28 @@ def _zip(opened: Opened, location: str, listing: Listing) -> Iterator[Member | U
             continue
         if is_nested(entry.name):
             yield _nested(location, entry.name)
-        elif kind_of(entry.name) or (listing.all_files and _is_image(location, entry)):
-            if entry.is_encrypted:
-                yield _unusable(
-                    location,
-                    entry.name,
-                    "encrypted",
-                    "is encrypted; unpack the archive with its password and screen the folder",
-                )
-                continue
-            yield Member(
-                "", location, entry.name, kind="zip", size=entry.size, offset=entry.offset,
-                packed=entry.packed, method=entry.method, crc=entry.crc, stamp=stamp,
-            )  # fmt: skip
+            continue
+        member = Member(
+            "", location, entry.name, kind="zip", size=entry.size, offset=entry.offset,
+            packed=entry.packed, method=entry.method, crc=entry.crc, stamp=stamp,
+        )  # fmt: skip
+        if not kind_of(entry.name) and not (listing.all_files and _is_image(member, entry)):
+            continue
+        if entry.is_encrypted:
+            words = "is encrypted; unpack the archive with its password and screen the folder"
+            yield _unusable(location, entry.name, "encrypted", words)
+        else:
+            yield member
 
 
-def _is_image(location: str, entry: zips.Entry) -> bool:
+def _is_image(member: Member, entry: zips.Entry) -> bool:
     """Whether a member of a ZIP is an image by its content."""
-    with closing(
-        open_archive(location).file
-    ) as file:  # not that which is at a place of its directory
-        try:
-            return bool(kind_of_bytes(zips.read(file, entry, n_bytes=HEAD_BYTES)))
-        except ArchiveError:
-            return False
+    if entry.is_encrypted:
+        return False
+    try:
+        return bool(kind_of_bytes(beginning_of(member, HEAD_BYTES)[0]))
+    except ImageError:
+        return False
 
 
 def _tar(

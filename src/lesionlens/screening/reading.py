@@ -48,14 +48,7 @@ def read_item(item: Item) -> Reading:
         from lesionlens.screening import dicom
 
         return dicom.read_frame(item)
-    if isinstance(item, Member):
-        content = _read_zip(item) if item.kind == "zip" else _read_tar(item)
-    elif item.kind == "remote":
-        from lesionlens.screening import remote
-
-        content = remote.fetch(item.location, uri=item.uri, size=item.size)
-    else:
-        content = _read_file(item)
+    content = content_of(item)
     if kind_of_bytes(content) == "dicom":
         from lesionlens.screening import dicom
 
@@ -63,16 +56,51 @@ def read_item(item: Item) -> Reading:
     return Reading(content, hashlib.sha256(content).hexdigest())
 
 
-def _read_zip(member: Member) -> bytes:
+def content_of(item: Item) -> bytes:
+    """Return the bytes of the file that an item is, or is a frame of.
+
+    Raises:
+        ImageError: as ``read_item``.
+    """
+    if isinstance(item, Member):
+        return _read_zip(item) if item.kind == "zip" else _read_tar(item)
+    if item.kind == "remote":
+        from lesionlens.screening import remote
+
+        return remote.fetch(item.location, uri=item.uri, size=item.size)
+    return _read_file(item)
+
+
+def beginning_of(item: Item, n_bytes: int) -> tuple[bytes, int]:
+    """Return the first bytes of a file in an archive or at an address, and how many it has.
+
+    Of an archive no more is unpacked, and of a server no more asked. What it has is as announced
+    there; where a server does not tell, ``MAX_BYTES``.
+
+    Raises:
+        ImageError: as ``read_item``.
+    """
+    if isinstance(item, Member):
+        read = _read_zip if item.kind == "zip" else _read_tar
+        return read(item, n_bytes), item.size or 0
+    from lesionlens.screening import remote
+
+    content, size = remote.fetch_beginning(item.location, n_bytes, uri=item.uri)
+    return content, size or item.size or MAX_BYTES
+
+
+def _read_zip(member: Member, n_bytes: int | None = None) -> bytes:
     entry = zips.Entry(
         member.member, member.offset, member.packed, member.size or 0, member.method, member.crc,
         is_encrypted=False,
     )  # fmt: skip
-    return read_member(member, lambda file: zips.read(file, entry))
+    return read_member(member, lambda file: zips.read(file, entry, n_bytes=n_bytes))
 
 
-def _read_tar(member: Member) -> bytes:
+def _read_tar(member: Member, n_bytes: int | None = None) -> bytes:
     size = member.size or 0
+    if n_bytes is not None:
+        size = min(size, n_bytes)
     if member.spool:
         content = tars.read_spooled(member.spool, member.spool_offset, size)
         if content is not None:

@@ -61,6 +61,26 @@ def fetch(url: str, *, uri: str, size: int | None = None) -> bytes:
         raise refusal(error, url, uri) from error
 
 
+def fetch_beginning(url: str, n_bytes: int, *, uri: str) -> tuple[bytes, int | None]:
+    """Return the first bytes at ``url``, and how many there are; None: the server does not tell.
+
+    By one request; a server that sends no parts of a file is left when it has sent so much.
+
+    Args:
+        url: of one file.
+        n_bytes: how many to fetch.
+        uri: what to call it in messages.
+
+    Raises:
+        ImageError: as ``fetch``.
+    """
+    try:
+        files = file_system(url)
+        return persist(lambda: _read_beginning(files, url, n_bytes))
+    except Exception as error:  # whatever libraries of services raise
+        raise refusal(error, url, uri) from error
+
+
 def refusal(error: Exception, url: str, uri: str) -> ImageError:
     """Return what an error of a service's library means for the item ``uri``, with a reason."""
     status = _status(error)
@@ -131,8 +151,19 @@ def _read(files: AbstractFileSystem, url: str, size: int | None) -> bytes:
     return files.cat_file(url)
 
 
-def _get(files: Any, url: str, **headers: str) -> tuple[bytes, Mapping[str, str]]:
-    """Return what a web server answers, and its headers.
+def _read_beginning(files: AbstractFileSystem, url: str, n_bytes: int) -> tuple[bytes, int | None]:
+    if scheme_of(url) not in WEB:
+        content = files.cat_file(url, start=0, end=n_bytes)
+        return content, len(content) if len(content) < n_bytes else None
+    content, headers = _get(files, url, most=n_bytes, Range=f"bytes=0-{n_bytes - 1}")
+    told = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
+    return content[:n_bytes], int(told) if told.isdecimal() else None
+
+
+def _get(
+    files: Any, url: str, *, most: int | None = None, **headers: str
+) -> tuple[bytes, Mapping[str, str]]:
+    """Return what a web server answers, and its headers; of ``most`` bytes, little more.
 
     By one request and as a stream, so that no server can make us take more than the limit; fsspec's
     own ``open`` asks twice or thrice and calls whatever goes wrong "not found".
@@ -149,6 +180,8 @@ def _get(files: Any, url: str, **headers: str) -> tuple[bytes, Mapping[str, str]
             content = bytearray()
             async for part in answer.content.iter_chunked(1 << 18):
                 content += part
+                if most is not None and len(content) >= most:
+                    break
                 if len(content) > MAX_BYTES:
                     raise _TooLargeError
             return bytes(content), answer.headers

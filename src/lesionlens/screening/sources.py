@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from lesionlens.errors import LesionLensError
+from lesionlens.screening.dividing import Divider
 from lesionlens.screening.items import Item
 from lesionlens.screening.members import CostlyError, Listing, members_of
 from lesionlens.screening.places import (
@@ -91,6 +92,7 @@ class ImageSource:
         self.options = options or SourceOptions()
         self._fetched: list[tempfile.TemporaryDirectory[str]] = []  # lists from an address
         self._listing = Listing(self.options.all_files)
+        self._divider = Divider(self.options.keep_dicom)
         self._parts = [self._part(source) for source in self.sources]
         if not self._parts:
             raise LesionLensError("no source was given: a folder, a list, an archive, an address")
@@ -131,6 +133,9 @@ class ImageSource:
         return self._items(Listing(self.options.all_files, is_quick=True))
 
     def _items(self, listing: Listing) -> Iterator[Item]:
+        return self._divider.divide(self._files(listing))
+
+    def _files(self, listing: Listing) -> Iterator[Item]:
         for part in self._parts:
             for place in part.places():
                 uri = self._uri(place.location, getattr(place, "name", ""))
@@ -142,17 +147,9 @@ class ImageSource:
                         place.location, uri, place.kind, listing, extra=place.extra
                     )
                 else:
-                    item = Item(
+                    yield Item(
                         uri, place.location, kind=place.kind, size=place.size, extra=place.extra
                     )
-                    yield from self._frames(item)
-
-    def _frames(self, item: Item) -> Iterator[Item]:
-        if item.kind != "dicom":
-            return iter((item,))
-        from lesionlens.screening.dicom import frames_of
-
-        return frames_of(item, keep=self.options.keep_dicom)
 
     def _uri(self, location: str, name: str) -> str:
         if is_url(location):
@@ -257,7 +254,7 @@ def _kind(location: str) -> str:
     if is_url(location):
         kind = kind_of(path_of(location))
         return kind if kind in ("zip", "tar") else "remote"
-    return kind_of(location) or "file"
+    return kind_of(location) or _sniffed(location) or "file"
 
 
 def _below(url: str, is_meant: Wanted = lambda name: True, begins: str = "") -> Iterator[_Place]:

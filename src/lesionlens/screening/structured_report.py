@@ -26,7 +26,8 @@ from lesionlens.files import atomic_write, write_csv
 from lesionlens.labels import Label
 from lesionlens.screening import codes
 from lesionlens.screening.codes import Concept
-from lesionlens.screening.dicom_headers import explained, library, opened
+from lesionlens.screening.dicom_files import headed
+from lesionlens.screening.dicom_headers import explained, library
 from lesionlens.screening.fhir import answer_in_words
 from lesionlens.screening.items import Item, key_of
 
@@ -79,13 +80,13 @@ def write_reports(
     """
     rows = _Rows(results)
     reported = Reported(n_others=rows.n_others)
-    images = (item for item in items if isinstance(item, Item) and item.kind == "dicom")
-    for _, group in groupby(images, lambda item: item.location):
+    images = (item for item in items if isinstance(item, Item))
+    for _, group in groupby(images, lambda item: (item.location, _name_of_file(item))):
         frames = list(group)
         answers = [(item.frame, row) for item in frames if (row := rows.get(item)) is not None]
         if not answers:
             continue
-        uri = frames[0].name.partition("#")[0] if frames[0].frame else frames[0].name
+        uri = _name_of_file(frames[0])
         try:
             header = _header_of(frames[0], uri)
             path = folder / header.StudyInstanceUID / f"{_report_uid(header, answers, run_id)}.dcm"
@@ -103,6 +104,10 @@ def write_reports(
     if reported.errors:
         write_csv(folder / ERRORS, ("uri", "error"), reported.errors)
     return reported
+
+
+def _name_of_file(item: Item) -> str:
+    return item.name if item.frame is None else item.name.rpartition("#")[0]
 
 
 def report_of(
@@ -209,9 +214,10 @@ def _header_of(item: Item, uri: str) -> Dataset:
     """Return a file's whole header, with whatever a report must have of it."""
     pydicom = library()
     try:
-        with opened(item) as file, explained(uri), pydicom.config.disable_value_validation():
+        with headed(item) as found, explained(uri), pydicom.config.disable_value_validation():
+            found.file.seek(0)
             # Long values stay where they are: no report needs one.
-            header = pydicom.dcmread(file, stop_before_pixels=True, defer_size=1 << 16)
+            header = pydicom.dcmread(found.file, stop_before_pixels=True, defer_size=1 << 16)
             _complete(header, uri)
             return header
     except OSError as error:

@@ -99,7 +99,10 @@ def read(file: Seekable, entry: Entry, *, n_bytes: int | None = None) -> bytes:
     length = file.seek(0, io.SEEK_END)
     if entry.offset + entry.packed > length:
         raise ArchiveError("is damaged or cut off: it is not where the directory says")
-    wanted = entry.packed if n_bytes is None else min(entry.packed, n_bytes + 4096)
+    wanted = entry.packed
+    if n_bytes is not None:
+        # BZip2 gives nothing of a block, of up to 900 kB, before it has all of it.
+        wanted = min(wanted, n_bytes + (1 << 20 if entry.method == _BZIP2 else 4096))
     file.seek(entry.offset)
     content = file.read(_LOCAL.size + len(entry.name) + _SLACK + wanted)
     if len(content) < _LOCAL.size or content[:4] != b"PK\3\4":
