@@ -38,7 +38,43 @@ def test_a_piece_grows_as_it_would_place_by_place(rng: np.random.Generator) -> N
                     expected[y, x] = True
                     waiting += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
             if within[row, column]:
-                assert np.array_equal(quality._grow(seed, within), expected)
+                grown = quality._grown(quality._as_bits(seed), quality._as_bits(within))
+                assert np.array_equal(quality._of_bits(grown), expected.ravel())
+
+
+def test_a_mask_is_opened_as_it_would_be_place_by_place(rng: np.random.Generator) -> None:
+    def around(mask: np.ndarray, border: bool) -> np.ndarray:
+        padded = np.pad(mask, 1, constant_values=border)
+        return np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+
+    for share in (0.7, 0.9, 0.97, 1.0):
+        mask = rng.random((56, 56)) < share
+        opened = around(around(mask, True).all(axis=(2, 3)), False).any(axis=(2, 3))
+        assert opened.any()
+        found = quality._of_bits(quality._opened(quality._as_bits(mask)))
+        assert np.array_equal(found, opened.ravel())
+
+
+def test_shortcuts_give_what_numpy_gives_to_the_last_bit(rng: np.random.Generator) -> None:
+    for n in (56, 57, 1000, 3135, 3136):
+        for values in (
+            rng.gamma(2, 5, n),
+            rng.integers(0, 7, n) * 1.5,  # many alike, and some on the edges of bins
+            rng.integers(0, 65, n) * 0.1,
+            np.sort(rng.random(n)),
+            np.tile([9.0, *[1.0] * 12], n)[:n],  # every thirteenth stands out
+            np.tile([0.0, *np.arange(1.0, 13)], n)[:n],  # every thirteenth is the least
+            np.full(n, 2.5),
+        ):
+            assert quality._median(values) == np.median(values)
+            counts, edges = quality._histogram(values, 64)
+            expected_counts, expected_edges = np.histogram(values, 64)
+            assert np.array_equal(counts, expected_counts)
+            assert np.array_equal(edges, expected_edges)
+            for rank in (1, n // 100 + 1, n // 10):
+                expected = np.flatnonzero(values >= np.sort(values)[-rank])
+                assert np.array_equal(quality._greatest(values, rank), expected)
+    assert quality._median(np.array([255, 254], np.uint8)) == 254.5
 
 
 def names_of(rgb: np.ndarray, side_px: int = 1000) -> list[str]:
@@ -331,6 +367,21 @@ def test_untouched_dermoscopy_is_refused_less_than_three_times_in_a_hundred(
         # Of so few, 3 % and what chance adds to it.
         assert np.mean(found) < 0.03 + 2 * np.sqrt(0.03 * 0.97 / len(found)), source
     assert np.mean([one for found in refused.values() for one in found]) < 0.03
+
+
+def test_measures_stay_what_they_were_when_the_gates_were_set() -> None:
+    # Of drawn pictures; another Pillow may draw or scale a few pixels otherwise.
+    spotted = with_spot(drawn("skin", 1), (20, 112), 45, (110, 66, 52))
+    for rgb, expected in (
+        (drawn("bcc", 1), (196, 152, 75, 0, 0.99657, 1.30706)),
+        (drawn("nevus", 1), (194, 147, 61, 0, 1, 1.80695, 0.109694, 0)),
+        (
+            with_reflections(spotted, 3),
+            (195, 151, 68, 0.00185348, 0.996971, 1.24111, 0.104592, 0.956522),
+        ),
+    ):
+        measures = measure(Pixels(rgb, 300, 225))
+        assert list(measures.values()) == pytest.approx([225, *expected], rel=1e-3)
 
 
 def test_a_picture_is_measured_within_milliseconds(skin: np.ndarray) -> None:
