@@ -165,8 +165,8 @@ def judge(
     Returns:
         N of ``verdicts.VERDICTS``.
     """
-    _, probability = top_in_scope(joint, labels)
-    is_confident = is_unrivalled(joint, labels, sets) & (probability >= confident_at)
+    index, probability = top_in_scope(joint, labels)
+    is_confident = _has_no_other(sets, index) & (probability >= confident_at)
     return [
         CONFIDENT if confident else UNCERTAIN if members.any() else OUT_OF_SCOPE
         for confident, members in zip(is_confident, sets | wider_sets, strict=True)
@@ -179,7 +179,10 @@ def is_unrivalled(joint: np.ndarray, labels: Sequence[Label], sets: np.ndarray) 
     The likeliest itself may be missing from it: of an easy class 90 % sets leave out the lowest
     tenth, however sure the model is of that.
     """
-    index, _ = top_in_scope(joint, labels)
+    return _has_no_other(sets, top_in_scope(joint, labels)[0])
+
+
+def _has_no_other(sets: np.ndarray, index: np.ndarray) -> np.ndarray:
     others = sets.copy()
     others[np.arange(len(sets)), index] = False
     return np.logical_not(others.any(axis=1))
