@@ -27,10 +27,11 @@ from lesionlens.data.prepare import Cache, load_cache
 from lesionlens.data.splits import Splits
 from lesionlens.evidence.masks import find_masks, load_mask
 from lesionlens.files import atomic_write, read_json
+from lesionlens.framing import find_lesion
 from lesionlens.imaging import Pixels, load_pixels
 from lesionlens.intervals import Metric, bootstrap, proportion
 from lesionlens.labels import IN_SCOPE, Label
-from lesionlens.quality import GATES, assess, find, find_lesion, measure
+from lesionlens.quality import GATES, assess, find, measure
 from lesionlens.records import Frame
 from lesionlens.runtime import Model
 from quality_damage import LADDERS, PHONE_PX, Ladder, cut_lesion, darken_skin

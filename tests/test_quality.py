@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from lesionlens import phantoms, quality
+from lesionlens import phantoms
 from lesionlens.data.manifest import load_archive
 from lesionlens.evidence.perturbations import PERTURBATIONS
+from lesionlens.framing import find_lesion
 from lesionlens.imaging import Pixels, load_pixels
 from lesionlens.labels import Label
-from lesionlens.quality import GATES, assess, find_lesion, measure
+from lesionlens.quality import GATES, assess, find, measure
 from lesionlens.records import Finding
 
 #: What skin looks like, from the lightest to the darkest, in sRGB.
@@ -21,60 +22,6 @@ SKIN_COLOURS = [
     (244, 214, 198), (226, 186, 164), (201, 152, 125), (165, 114, 86), (120, 78, 57), (92, 62, 48),
 ]  # fmt: skip
 DAMAGE = {kind.key: kind.apply for kind in PERTURBATIONS}
-
-
-def test_a_piece_grows_as_it_would_place_by_place(rng: np.random.Generator) -> None:
-    for share in (0.2, 0.42, 0.5, 0.8, 1.0):
-        within = rng.random((56, 56)) < share
-        within[0, 0] = within[-1, -1] = within[0, -1] = within[-1, 0] = True
-        seeds = [(0, 0), (55, 55), (0, 55), (55, 0), tuple(rng.integers(0, 56, 2))]
-        for row, column in seeds:
-            seed = np.zeros((56, 56), bool)
-            seed[row, column] = True
-            expected, waiting = np.zeros((56, 56), bool), [(row, column)]
-            while waiting:
-                y, x = waiting.pop()
-                if 0 <= y < 56 and 0 <= x < 56 and within[y, x] and not expected[y, x]:
-                    expected[y, x] = True
-                    waiting += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-            if within[row, column]:
-                grown = quality._grown(quality._as_bits(seed), quality._as_bits(within))
-                assert np.array_equal(quality._of_bits(grown), expected.ravel())
-
-
-def test_a_mask_is_opened_as_it_would_be_place_by_place(rng: np.random.Generator) -> None:
-    def around(mask: np.ndarray, border: bool) -> np.ndarray:
-        padded = np.pad(mask, 1, constant_values=border)
-        return np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
-
-    for share in (0.7, 0.9, 0.97, 1.0):
-        mask = rng.random((56, 56)) < share
-        opened = around(around(mask, True).all(axis=(2, 3)), False).any(axis=(2, 3))
-        assert opened.any()
-        found = quality._of_bits(quality._opened(quality._as_bits(mask)))
-        assert np.array_equal(found, opened.ravel())
-
-
-def test_shortcuts_give_what_numpy_gives_to_the_last_bit(rng: np.random.Generator) -> None:
-    for n in (56, 57, 1000, 3135, 3136):
-        for values in (
-            rng.gamma(2, 5, n),
-            rng.integers(0, 7, n) * 1.5,  # many alike, and some on the edges of bins
-            rng.integers(0, 65, n) * 0.1,
-            np.sort(rng.random(n)),
-            np.tile([9.0, *[1.0] * 12], n)[:n],  # every thirteenth stands out
-            np.tile([0.0, *np.arange(1.0, 13)], n)[:n],  # every thirteenth is the least
-            np.full(n, 2.5),
-        ):
-            assert quality._median(values) == np.median(values)
-            counts, edges = quality._histogram(values, 64)
-            expected_counts, expected_edges = np.histogram(values, 64)
-            assert np.array_equal(counts, expected_counts)
-            assert np.array_equal(edges, expected_edges)
-            for rank in (1, n // 100 + 1, n // 10):
-                expected = np.flatnonzero(values >= np.sort(values)[-rank])
-                assert np.array_equal(quality._greatest(values, rank), expected)
-    assert quality._median(np.array([255, 254], np.uint8)) == 254.5
 
 
 def names_of(rgb: np.ndarray, side_px: int = 1000) -> list[str]:
@@ -275,7 +222,7 @@ def test_a_finding_hides_what_cannot_be_judged_behind_it(skin: np.ndarray) -> No
 
 def test_the_verdict_follows_from_the_measures_alone(skin: np.ndarray) -> None:
     result = assess(Pixels(DAMAGE["blur"](skin, 6, 0), 60, 60))
-    assert quality.find(result.measures) == result.findings
+    assert find(result.measures) == result.findings
     assert not result.is_good
     assert all(isinstance(finding, Finding) for finding in result.findings)
 
