@@ -1,21 +1,21 @@
 """Measure bulk screening; prints Markdown tables.
 
-    python benchmarks/bulk.py [--quick] [--only speed,memory,start] [--repeats 3]
+    python benchmarks/bulk.py [--quick] [--only speed,memory,start] [--against plain,threads]
     LESIONLENS_DATA=DIR python benchmarks/bulk.py       with real images, enlarged
 
 Speed: the local engine with two workers and with one, beside what one would write instead, on
 the same files, ten views an image, all cores to each, every one in a process of its own that is
 loaded and warm: a plain loop (Pillow's full decode, ``keras.Model.predict`` in batches of 32),
-tf.data with Keras, OpenVINO and ONNX Runtime (bulk_contenders.py). They run in turn, and a ratio
-is the median of the ratios of the turns, so that a busy machine slows both; where it is very
-busy, processor time an image says more. The roofline is the time of decoding alone and of the
-network alone, each with all cores, one after the other.
+tf.data with Keras, OpenVINO and ONNX Runtime (bulk_contenders.py), and our own worker in threads
+of one process. They run in turn, and a ratio is the median of the ratios of the turns, so that a
+busy machine slows both; where it is very busy, processor time an image says more. The roofline is
+the time of decoding alone and of the network alone, each with all cores, one after the other.
 
 Memory: proportional set size of all processes of a run over 1,000 and over 20,000 images, one
 view. Start: from the command to the first rows on the disk.
 
 Needs ``lesionlens[bulk,train]`` and psutil; ``pip install openvino onnxruntime tf2onnx`` for the
-others, which are left out where they are not installed. Some eight minutes on two idle cores.
+others, which are left out where they are not installed. Some fifteen minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -41,19 +41,22 @@ from PIL import Image
 from lesionlens.phantoms import KINDS, draw
 
 #: Width and height, and how many of each are judged in a turn.
-SIZES = {(600, 450): 192, (1024, 768): 160, (4000, 3000): 96}
+SIZES = {(600, 450): 384, (1024, 768): 320, (4000, 3000): 192}
 NEEDED = {"tf_data": "tensorflow", "plain": "tensorflow", "openvino": "openvino",
-          "onnxruntime": "tf2onnx"}  # fmt: skip
+          "openvino_bf16": "openvino", "onnxruntime": "tf2onnx",
+          "threads": "lesionlens"}  # fmt: skip
 NAMES = {
     "plain": "plain loop: Pillow, `keras.Model.predict`",
     "tf_data": "`tf.data` and Keras",
     "openvino": "OpenVINO, our decoding",
+    "openvino_bf16": "OpenVINO in bfloat16, our decoding",
     "onnxruntime": "ONNX Runtime, our decoding",
+    "threads": "our workers as threads, nothing written",
 }
 WORKERS = 2
 MEMORY_IMAGES = (1_000, 20_000)
 #: Different pictures of each size; files are copies of them.
-N_PICTURES = 8
+N_PICTURES, N_QUICK = 24, 4
 _HERE = Path(__file__).parent
 
 
@@ -61,6 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="speed,memory,start", help="parts, by commas")
+    parser.add_argument("--against", default=",".join(NAMES), help="whom, by commas; all that are "
+                        "installed unless you say")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a few images, to see that it works")
     parser.add_argument("--json", type=Path, help="file for every single figure")
     options = parser.parse_args()
@@ -92,7 +97,7 @@ def header(*cells: str) -> None:
 def write_files(folder: Path, size_px: tuple[int, int], n: int) -> list[str]:
     """Write ``n`` JPEGs of quality 90 that differ at least in their names."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = list(pictures(size_px))
+    contents = list(pictures(size_px, N_PICTURES if n >= 4 * N_PICTURES else N_QUICK))
     files = []
     for number in range(n):
         path = folder / f"{number:06d}.jpg"
@@ -101,13 +106,13 @@ def write_files(folder: Path, size_px: tuple[int, int], n: int) -> list[str]:
     return files
 
 
-def pictures(size_px: tuple[int, int]) -> Iterator[bytes]:
+def pictures(size_px: tuple[int, int], n: int = N_PICTURES) -> Iterator[bytes]:
     """Yield JPEGs: real ones of $LESIONLENS_DATA brought to this size, else drawn ones."""
     rng = np.random.default_rng(0)
     archive = os.environ.get("LESIONLENS_DATA")
     real = sorted(Path(archive, "originals").glob("*.jpg")) if archive else []
-    real = real[:: max(1, len(real) // N_PICTURES)][:N_PICTURES]
-    for number in range(N_PICTURES):
+    real = real[:: max(1, len(real) // n)][:n]
+    for number in range(n):
         if real:
             with Image.open(real[number % len(real)]) as opened:
                 image = opened.convert("RGB").resize(size_px, Image.Resampling.BICUBIC)
@@ -155,12 +160,12 @@ class Contender:
 
 
 def speed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    names = [name for name in NAMES if find_spec(NEEDED[name])]
+    names = [name for name in options.against.split(",") if find_spec(NEEDED[name])]
     contenders = {name: Contender(name) for name in ("ours", "roofline", *names)}
     kept: dict[str, Any] = {}
     try:
         for size, n in SIZES.items():
-            files = write_files(folder / f"{size[0]}", size, 40 if options.quick else n)
+            files = write_files(folder / f"{size[0]}", size, 16 if options.quick else n)
             kept[f"{size[0]}x{size[1]}"] = [turn(contenders, files) for _ in range(options.repeats)]
             shutil.rmtree(folder / f"{size[0]}")
     finally:
@@ -224,6 +229,16 @@ def tell_speed(kept: dict[str, Any], names: Sequence[str]) -> None:
     ):
         found = [shares(turns, parts) for turns in kept.values()]
         row(words, target, *(f"{100 * median(f):.0f} %" for f in found))
+    header("what the machine gives: two cores against one, decoding and network alone", *kept)
+    gains = [
+        [
+            (t["stages"]["decode on one core"] + t["stages"]["model on one core"])
+            / (t["stages"]["decode"] + t["stages"]["model"])
+            for t in turns
+        ]
+        for turns in kept.values()
+    ]
+    row("", *(f"{median(g):.2f} ({min(g):.2f} to {max(g):.2f})" for g in gains))
     header("ms an image, all cores at that stage alone", *kept)
     for part in ("decode", "views", "model", "judge"):
         row(part, *(f"{median(t['stages'][part] for t in turns):.1f}" for turns in kept.values()))
@@ -243,7 +258,7 @@ def memory(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     header("memory of a run, one view", "target", "peak of all processes", "seconds")
     kept = {}
     for n in (100, 400) if options.quick else MEMORY_IMAGES:
-        write_files(folder / "many", (224, 224), n)
+        write_files(folder / "many", (600, 450), n)
         began = monotonic()
         process = subprocess.Popen(command(folder / "many", folder / "run", "--views", "1"))
         peak = 0.0

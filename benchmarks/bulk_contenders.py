@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -136,10 +137,14 @@ def tf_data() -> Judge:
 # ---------------------------------------------------------------- other engines, our pixels
 
 
-def openvino() -> Judge:
+def openvino(precision: str = "f32") -> Judge:
     """OpenVINO reads the TFLite file; its throughput hint and a queue of asynchronous requests.
 
     https://docs.openvino.ai/2025/openvino-workflow/running-inference/optimize-inference.html
+
+    Args:
+        precision: "f32"; or "bf16", which it takes by itself on processors that have it, and
+            which changes answers.
     """
     import openvino as ov
 
@@ -147,7 +152,7 @@ def openvino() -> Judge:
     model = core.read_model(bundle.directory / "model.tflite")
     model.reshape([classifier.views, SIDE, SIDE, 3])
     compiled = core.compile_model(
-        model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
     )
     place = next(
         n for n, output in enumerate(compiled.outputs)
@@ -275,26 +280,49 @@ def judging_alone(files: Sequence[str]) -> float:
 
 
 def stages(files: list[str]) -> dict[str, float]:
-    """Return the milliseconds of an image in each stage, all cores at that stage alone."""
+    """Return the milliseconds of an image in each stage, all cores at that stage alone.
+
+    And in the two that the roofline is made of on one core, for what the machine gives a second.
+    """
     from multiprocessing import get_context
 
     parts = [files[k :: usable_cores()] for k in range(usable_cores())]
+    numbers = [len(part) for part in parts]
     found = {}
     with get_context("spawn").Pool(len(parts)) as pool:
         for name, call, arguments in (
             ("decode", decode_alone, parts),
-            ("model", model_alone, [len(part) for part in parts]),
-            ("views", views_alone, [len(part) for part in parts]),
+            ("model", model_alone, numbers),
+            ("views", views_alone, numbers),
             ("judge", judging_alone, parts),
+            ("decode on one core", decode_alone, parts[:1]),
+            ("model on one core", model_alone, numbers[:1]),
         ):
             pool.map(call, arguments, chunksize=1)  # warm
             seconds = pool.map(call, arguments, chunksize=1)
-            rate = sum(len(part) / s for part, s in zip(parts, seconds, strict=True))
+            rate = sum(n / s for n, s in zip(numbers, seconds, strict=False))
             found[name] = 1e3 / rate
     return found
 
 
 # ---------------------------------------------------------------- ours
+
+
+def threads() -> Judge:
+    """What our workers do, in threads of one process: nothing is written, nobody is watched."""
+    from lesionlens.screening.items import Item, Row
+    from lesionlens.screening.worker import judge_item
+
+    def one(path: str) -> tuple[str, str]:
+        row = judge_item(Item(path, path), classifier)
+        assert isinstance(row, Row), row
+        return row.verdict, row.label
+
+    def judge(files: list[str]) -> Answers:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            return list(pool.map(one, files))
+
+    return judge
 
 
 def ours(files: list[str], workers: int) -> dict[str, Any]:
@@ -352,7 +380,9 @@ CONTENDERS: dict[str, Callable[[], Judge]] = {
     "plain": plain,
     "tf_data": tf_data,
     "openvino": openvino,
+    "openvino_bf16": partial(openvino, "bf16"),
     "onnxruntime": onnxruntime,
+    "threads": threads,
     "roofline": roofline,
 }
 

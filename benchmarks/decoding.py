@@ -66,19 +66,27 @@ def whole(content: bytes) -> np.ndarray:
 def simplejpeg(content: bytes) -> np.ndarray:
     from simplejpeg import decode_jpeg
 
-    least = imaging.DRAFT_PX
-    return _squashed(decode_jpeg(content, min_height=least, min_width=least, min_factor=1))
+    (width, height), scale = _scale(content)  # its own choice has eighths that Pillow has not
+    decoded = decode_jpeg(
+        content, min_height=-(-height // scale), min_width=-(-width // scale), min_factor=1
+    )
+    return _squashed(decoded)
 
 
 def opencv(content: bytes) -> np.ndarray:
     import cv2
 
-    with Image.open(io.BytesIO(content)) as image:
-        shorter = min(image.size)
-    scale = max(n for n in (1, 2, 4, 8) if n == 1 or -(-shorter // n) >= imaging.DRAFT_PX)
+    _, scale = _scale(content)
     flag = cv2.IMREAD_COLOR if scale == 1 else getattr(cv2, f"IMREAD_REDUCED_COLOR_{scale}")
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     return _squashed(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
+
+
+def _scale(content: bytes) -> tuple[tuple[int, int], int]:
+    """Return the size of a JPEG, and by how much ``imaging`` reduces it: 1, 2, 4 or 8."""
+    with Image.open(io.BytesIO(content)) as image:
+        size = image.size
+    return size, max(n for n in (1, 2, 4, 8) if n == 1 or min(size) // n >= imaging.DRAFT_PX)
 
 
 def _squashed(rgb: np.ndarray) -> np.ndarray:
