@@ -71,7 +71,7 @@ class Pool:
 
     def close(self) -> None:
         """Say that no more will come."""
-        self._desk.close.remote()
+        self._desk.close.remote(self.n_places)
 
     def end(self) -> None:
         """Close it and wait for its end, which comes soon after; not for actors that hang.
@@ -130,6 +130,7 @@ def _dataset(desk: Any, here: str, told: tuple[Any, ...], workers: int) -> Any:
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.execution_no_progress_timeout_s = -1  # a watched folder may stay empty for days
     with warnings.catch_warnings():  # the other one deals actors to nodes of any size alike
         warnings.simplefilter("ignore")
         context.scheduling_strategy = "DEFAULT"  # see ACTOR_CPUS
@@ -150,19 +151,21 @@ def _dataset(desk: Any, here: str, told: tuple[Any, ...], workers: int) -> Any:
 
 
 class Desk:
-    """An actor that holds chunks until they are written, each at its place in line."""
+    """An actor that holds chunks until they are written, each at its place in line.
+
+    Calls may come in another order than they were made: of actors whose methods are coroutines,
+    Ray promises no order.
+    """
 
     def __init__(self) -> None:
-        self._chunks: dict[int, bytes] = {}
-        self._n = 0
-        self._is_closed = False
+        self._chunks: dict[int, bytes] = {}  # by place; empty: written
+        self._n_places: int | None = None  # once that is known
         self._changed = asyncio.Condition()
 
     async def put(self, place: int, chunk: bytes) -> None:
         """Put a chunk at a place."""
         async with self._changed:
-            self._chunks[place] = chunk
-            self._n = max(self._n, place + 1)
+            self._chunks.setdefault(place, chunk)  # unless it is written already
             self._changed.notify_all()
 
     async def take(self, place: int) -> bytes | None:
@@ -172,15 +175,15 @@ class Desk:
         as many as before.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: place < self._n or self._is_closed)
-            return self._chunks.get(place, b"") if place < self._n else None
+            await self._changed.wait_for(lambda: place in self._chunks or self._n_places == place)
+            return self._chunks.get(place)
 
     async def drop(self, place: int) -> None:
         """Forget a chunk: it is written."""
-        self._chunks.pop(place, None)
+        self._chunks[place] = b""
 
-    async def close(self) -> None:
-        """Say that no more will come; calls of one caller arrive in the order they were made."""
+    async def close(self, n_places: int) -> None:
+        """Say that no more will come than there are places."""
         async with self._changed:
-            self._is_closed = True
+            self._n_places = n_places
             self._changed.notify_all()
