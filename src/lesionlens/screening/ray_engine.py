@@ -30,8 +30,8 @@ _END_PARTS = 4
 _LOOK_S = 0.1
 #: So long nothing may come back from a cluster that has become too small.
 _PATIENCE_S = 120.0
-#: A chunk is taken for lost when so many times those that are out at once have gone out after it.
-_WINDOWS_BEHIND = 4
+#: What a chunk may take, as far as that is known: three of an actor's are waited for at the end.
+_CHUNK_S = 20.0
 #: Pools that may give back nothing, in a row.
 _MAX_VAIN = 3
 
@@ -71,6 +71,14 @@ def run_ray(
         disconnect()
 
 
+@dataclass(frozen=True)
+class _Out:
+    """A chunk that is not back yet."""
+
+    chunk: Chunk
+    place: int  # in line
+
+
 class _Driver:
     """The side of the run folder: cuts chunks, hands them to a pool, writes what comes back."""
 
@@ -86,16 +94,15 @@ class _Driver:
     ) -> None:
         self.job, self.setup, self.options = job, setup, options
         self.meter, self.stop, self.listener = meter, stop, listener
-        #: Chunks that are not back yet and their places in line, the longest away first.
-        self.out: dict[int, tuple[Chunk, int]] = {}
+        self.out: dict[int, _Out] = {}  # by number of the chunk
         self.n_chunks = 0
+        self.seconds_per_item = 0.0
 
     def run(self, feed: Feed) -> None:
         """Work until the feed is at its end, or the end is asked for.
 
-        Ray 2.60 sometimes takes a chunk for done that an actor had when it was killed, and none
-        came of it. What did not come back is therefore handed out anew: on the way where chunks
-        far behind it are back, at the end by another pool.
+        Ray does again what an actor or a node had that was killed, but gives a pool up whose desk
+        was, or an actor while it started. What has not come back then goes to another pool.
         """
         n_vain = 0
         while n_vain < _MAX_VAIN:
@@ -104,7 +111,7 @@ class _Driver:
                 self.setup, workers=self.options.workers, timeout_s=self.options.timeout_s
             )
             try:
-                self._serve(feed)
+                why = self._serve(feed)
             finally:
                 self.pool.end()
             if self.stop.is_requested or (feed.is_empty and not self.out):
@@ -112,30 +119,30 @@ class _Driver:
                 return
             n_vain = 0 if self.meter.tally.n > n_before else n_vain + 1
         raise LesionLensError(
-            f"Ray lost {len(self.out)} chunks, {_MAX_VAIN} times; its own logs are in "
-            "/tmp/ray/session_latest/logs"
+            f"Ray gave up what it was given, {_MAX_VAIN} times in a row ({why}); its own logs are "
+            "in /tmp/ray/session_latest/logs"
         )
 
-    def _serve(self, feed: Feed) -> None:
-        """Hand out and write until all is back, or Ray has ended the pool."""
-        for chunk, _ in list(self.out.values()):
-            self._put(chunk)
+    def _serve(self, feed: Feed) -> str:
+        """Hand out and write until all is back, or Ray has ended the pool; return why it did."""
+        for out in list(self.out.values()):
+            self._put(out.chunk)
         is_closed, heard = False, monotonic()
         while True:
             if not is_closed:
                 self._hand_out(feed)
             is_at_end = self.stop.is_requested or feed.is_empty
             if is_at_end and not self.out:
-                return
+                return ""
             if is_at_end and not is_closed:
                 self.pool.close()
                 is_closed = True
             with suppress(queue.Empty):
                 event = self.pool.events.get(timeout=_LOOK_S)
                 if event is None:
-                    return
+                    return f"{len(self.out)} chunks were lost"
                 if isinstance(event, BaseException):
-                    raise _explained(event)
+                    return f"{type(event).__name__}: {first_line(event)}"
                 self._write(event)
                 heard = monotonic()
             if self.out and monotonic() - heard > _PATIENCE_S:
@@ -152,18 +159,15 @@ class _Driver:
                 break
             self._put(Chunk(self.job.new_chunk(), items))
             self.n_chunks += 1
-        if self.out:
-            oldest, place = next(iter(self.out.values()))
-            if self.pool.n_places - place > window * _WINDOWS_BEHIND:
-                self._put(oldest)
 
     def _put(self, chunk: Chunk) -> None:
-        self.out.pop(chunk.number, None)  # it goes to the end
-        self.out[chunk.number] = chunk, self.pool.put(chunk)
+        self.out[chunk.number] = _Out(chunk, self.pool.put(chunk))
 
     def _chunk_items(self) -> int:
         """Return how many items the next chunk is to have: few at first, and few at the end."""
         most = min(FIRST_ITEMS << min(self.n_chunks // self.options.workers, 8), MOST_ITEMS)
+        if self.seconds_per_item:
+            most = max(1, min(most, round(_CHUNK_S / self.seconds_per_item)))
         if self.meter.n_total is None:
             return most
         # What is out counts as if chunks had the most that they may: less is left, not more.
@@ -178,8 +182,9 @@ class _Driver:
         with atomic_write(self.job.chunk_path(made.number), "wb") as file:
             file.write(made.parquet)
         self.meter.tally.add(made.tally)
-        _, place = self.out.pop(made.number)
-        self.pool.drop(place)
+        each = made.seconds_per_item
+        self.seconds_per_item = (self.seconds_per_item + each) / 2 or each
+        self.pool.drop(self.out.pop(made.number).place)
 
     def _check_size(self) -> None:
         """Raise if actors wait for cores that the cluster has no more."""
@@ -189,10 +194,3 @@ class _Driver:
                 f"nothing has come back for {_PATIENCE_S:g} s: the cluster has room for {room} of "
                 f"{self.options.workers} workers; add nodes, or give fewer --workers"
             )
-
-
-def _explained(error: BaseException) -> BaseException:
-    """Return what ended the pipeline in our own words."""
-    if isinstance(error, Exception):
-        return LesionLensError(f"Ray ended the run ({type(error).__name__}: {first_line(error)})")
-    return error

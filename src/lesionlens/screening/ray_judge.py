@@ -43,6 +43,7 @@ class Made:
     number: int
     parquet: bytes  # of ``chunk_schema``
     tally: Tally
+    seconds_per_item: float  # lately, there
 
 
 class Judge:
@@ -97,7 +98,8 @@ class Judge:
         path = self._spool.chunk_path(chunk.number)
         content = path.read_bytes()
         path.unlink()
-        return Made(chunk.number, content, self._engine.meter.tally)
+        tally, each = self._engine.meter.tally, self._engine.seconds_per_item
+        return Made(chunk.number, content, tally, each)
 
 
 class Spool:
