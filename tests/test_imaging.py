@@ -30,15 +30,51 @@ def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def png_announcing(width: int, height: int) -> bytes:
-    """A PNG whose header promises a size, with a few bytes of pixels behind it."""
+def png_announcing(width: int, height: int, colours: int = 2) -> bytes:
+    """A PNG whose header promises a size, with a few bytes of pixels behind it.
+
+    ``colours`` is 0 for grey, 2 for RGB, 6 for RGBA.
+    """
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + check
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+
+
+def lossless_jpeg(pixels: np.ndarray, *, marker: bytes = b"") -> bytes:
+    """A lossless JPEG (ITU-T T.81, annex H): each value is told by its left neighbour.
+
+    Args:
+        pixels: (H, W, 1) or (H, W, 3), uint8.
+        marker: of an application, to stand before the frame.
+    """
+
+    def segment(kind: int, content: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, kind, len(content) + 2) + content
+
+    values = pixels.astype(np.int32)
+    guess = np.empty_like(values)
+    guess[0, 0], guess[1:, 0], guess[:, 1:] = 128, values[:-1, 0], values[:, :-1]
+    difference = (values - guess).reshape(-1)
+    n_bits = np.frexp(np.abs(difference))[1]
+    low = np.where(difference < 0, difference - 1, difference) & ((1 << n_bits) - 1)
+    word = (n_bits << n_bits) | low  # the number of bits, in four bits of its own, and the bits
+    place = np.arange(12)
+    bits = (word[:, None] >> np.maximum(n_bits[:, None] + 3 - place, 0)) & 1
+    bits = bits[place < n_bits[:, None] + 4]
+    packed = np.packbits(np.append(bits, np.ones(-bits.size % 8, np.int64)).astype(np.uint8))
+    height, width, n = pixels.shape
+    frame = struct.pack(">BHHB", 8, height, width, n)
+    frame += b"".join(bytes((number, 0x11, 0)) for number in range(n))
+    nine_codes_of_four_bits = bytes((0, 0, 0, 0, 9, *bytes(12), *range(9)))
+    scan = bytes((n, *(byte for number in range(n) for byte in (number, 0)), 1, 0, 0))
+    return (
+        b"\xff\xd8" + marker + segment(0xC3, frame) + segment(0xC4, nine_codes_of_four_bits)
+        + segment(0xDA, scan) + packed.tobytes().replace(b"\xff", b"\xff\0") + b"\xff\xd9"
+    )  # fmt: skip
 
 
 def quarters(width: int = 320, height: int = 240) -> np.ndarray:
@@ -183,6 +219,49 @@ def test_a_huge_header_is_refused_before_a_pixel_is_decoded(tmp_path: Path) -> N
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < (20_000_000 if sys.platform == "darwin" else 20_000)  # bytes there, KB here
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "colours", "is_too_large"),
+    [
+        (12_000, 9_000, 2, False),  # RGB: 108 megapixels of four bytes
+        (10_600, 10_600, 2, True),
+        (10_600, 10_600, 0, False),  # grey: a byte each
+        (7000, 7000, 6, False),  # RGBA, and a copy with colours premultiplied
+        (7400, 7400, 6, True),
+        (104, 1 << 20, 2, True),  # becomes larger before it becomes smaller
+        (1 << 20, 104, 2, True),
+    ],
+)
+def test_an_image_is_refused_by_the_memory_that_decoding_it_would_take(
+    width: int, height: int, colours: int, is_too_large: bool
+) -> None:
+    with pytest.raises(ImageError) as refused:
+        load_pixels(png_announcing(width, height, colours))
+    assert (refused.value.reason == "too_large") == is_too_large
+    if is_too_large:
+        assert "MB of memory to decode and shrink, more than 444" in str(refused.value)
+        assert "nothing was decoded" in str(refused.value)
+        assert "save it as a baseline JPEG" in str(refused.value)
+
+
+def test_arrays_and_pillow_images_are_held_to_the_same_memory() -> None:
+    row = np.zeros((1, 10_600, 3), np.uint8)
+    for source in (
+        np.broadcast_to(row, (10_600, 10_600, 3)),  # takes no memory
+        Image.open(io.BytesIO(png_announcing(9_400, 9_400, 6))),  # not loaded
+    ):
+        with pytest.raises(ImageError, match="MB of memory to decode"):
+            load_pixels(source)
+
+
+def test_bytes_are_not_taken_for_a_file_called_as_they_are_in_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    black, white = (Image.new("L", (64, 64), level) for level in (0, 255))
+    (tmp_path / "-").write_bytes(encode(black, "TIFF"))  # of a kind that is mapped into memory
+    monkeypatch.chdir(tmp_path)
+    assert load_pixels(encode(white, "TIFF")).rgb.min() == 255
 
 
 def test_a_webp_that_announces_too_much_is_refused_as_too_large() -> None:
@@ -474,6 +553,60 @@ def test_a_12_megapixel_photo_differs_by_less_than_a_grey_level_from_a_full_deco
     assert (scaled.width_px, scaled.height_px) == (4000, 3000)
     assert not np.array_equal(scaled.rgb, full.rgb)  # it was scaled indeed
     assert mean_difference(scaled.rgb, full.rgb) < 1
+
+
+@pytest.mark.parametrize("n_colours", [1, 3])
+@pytest.mark.parametrize("size_px", [(300, 260), (1000, 900)])
+def test_a_lossless_jpeg_is_read_at_its_full_scale(
+    n_colours: int, size_px: tuple[int, int], rng: np.random.Generator
+) -> None:
+    pixels = np.asarray(phantoms.draw("bcc", size_px=size_px, rng=rng))[..., :n_colours]
+    found = load_pixels(lossless_jpeg(pixels))
+    wanted = load_pixels(pixels if n_colours == 3 else pixels[..., 0])
+    assert np.array_equal(found.rgb, wanted.rgb)
+    assert (found.width_px, found.height_px) == size_px
+    assert load_picture(lossless_jpeg(pixels), max_side_px=100).width == 100
+
+
+def test_a_lossless_jpeg_that_says_it_is_ycbcr_keeps_its_colours(
+    phantom_image: Image.Image,
+) -> None:
+    ycbcr = phantom_image.convert("YCbCr")
+    adobe = b"\xff\xee\0\x0eAdobe\0\x64" + bytes(4) + b"\1"
+    jfif = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+    for marker in (adobe, jfif):
+        found = load_pixels(lossless_jpeg(np.asarray(ycbcr), marker=marker)).rgb
+        assert np.array_equal(found, load_pixels(ycbcr).rgb)
+
+
+@pytest.mark.parametrize(
+    "kind", ["1", "L", "P", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F", "clear"]
+)
+def test_converting_in_bands_changes_no_bit(
+    kind: str, phantom_image: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = phantom_image.copy()
+    if kind in ("RGBA", "LA"):
+        image.putalpha(image.convert("L"))
+    if kind == "P":
+        image = image.quantize(64)
+    elif kind == "clear":
+        image.info["transparency"] = image.getpixel((100, 100))
+    elif kind in ("I;16", "I"):
+        grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
+        image = Image.fromarray(grey if kind == "I;16" else grey.astype(np.int32))
+    elif kind == "F":
+        image = Image.fromarray(np.asarray(image.convert("L")) / np.float32(255))
+    else:
+        image = image.convert(kind)
+    has_array = kind in ("L", "RGBA", "I;16", "F")
+    for source in [image, np.asarray(image)] if has_array else [image]:
+        for options in ({}, {"box": (0.1, 0.2, 0.7, 0.9)}):
+            monkeypatch.setattr(imaging, "_BAND_PIXELS", 1 << 20)
+            whole = load_pixels(source, **options).rgb
+            monkeypatch.setattr(imaging, "_BAND_PIXELS", 7777)  # twelve rows
+            assert np.array_equal(load_pixels(source, **options).rgb, whole)
+            assert whole.std() > 0
 
 
 @pytest.mark.slow

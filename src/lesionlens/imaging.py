@@ -18,7 +18,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 from lesionlens.errors import ImageError
+from lesionlens.headers import Decoding, decoding_of, pixel_bytes
 
 #: Side in pixels of the square that the model takes.
 INPUT_PX = 224
@@ -39,6 +40,10 @@ DRAFT_PX = 3 * INPUT_PX // 2
 #: Refuse more pixels than this from the header alone. A 108-megapixel phone photo passes;
 #: Pillow's own error limit, which stays untouched, is 179 million.
 MAX_PIXELS = 120_000_000
+#: Refuse, from the header too, what would take more bytes than this to decode and shrink, beyond
+#: its file: a little more than 108 megapixels of four bytes. Python, NumPy, Pillow and pydicom
+#: have 73 million, so that a process that decodes stays under 512 MiB.
+MAX_DECODED_BYTES = 444_000_000
 #: Refuse images with a shorter side than this: nothing of a lesion is left to see.
 MIN_SIDE_PX = 32
 #: What the path reads, by Pillow's names. On Android, Pillow comes with JPEG and PNG only.
@@ -53,6 +58,9 @@ _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _ACCEPTED = "JPEG, PNG, WebP, TIFF and BMP are accepted"
 _PLUGINS = dict(zip(FORMATS, ("Jpeg", "Png", "WebP", "Tiff", "Bmp"), strict=True))
 _ORIENTATION = 0x0112  # the EXIF tag
+#: Pixels that are converted at a time, and what that takes at most, on the way as floats.
+_BAND_PIXELS = 1 << 20
+_BAND_BYTES = 24 * _BAND_PIXELS
 #: How to turn an image of each EXIF orientation upright, as ``ImageOps.exif_transpose`` does.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -123,7 +131,7 @@ def load_pixels(
     name = name_of(source)
     box = _WHOLE if box is None else _check_box(box, name)
     least_px = None if full else max(DRAFT_PX, 3 * size_px // 2)
-    with _opened(source, name, least_px, box) as (image, size):
+    with _opened(source, name, least_px, box, lambda _: (size_px, size_px)) as (image, size):
         with _explained(name):
             orientation = _orientation(image)
             left, top, right, bottom = _as_stored(box, orientation)
@@ -146,47 +154,68 @@ def load_picture(source: ImageSource, *, max_side_px: int = 1024) -> Image.Image
         ImageError: as in ``load_pixels``.
     """
     name = name_of(source)
-    with _opened(source, name, max_side_px, _WHOLE) as (image, size), _explained(name):
-        orientation = _orientation(image)
+
+    def fit(size: tuple[int, int]) -> tuple[int, int]:
         scale = min(1.0, max_side_px / max(size))
-        wanted = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        return _turn(_shrink(image, wanted, name), orientation)
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+    with _opened(source, name, max_side_px, _WHOLE, fit) as (image, size), _explained(name):
+        return _turn(_shrink(image, fit(size), name), _orientation(image))
 
 
 @contextmanager
 def _opened(
-    source: ImageSource, name: str, least_px: int | None, box: Box
+    source: ImageSource,
+    name: str,
+    least_px: int | None,
+    box: Box,
+    fit: Callable[[tuple[int, int]], tuple[int, int]],
 ) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     """Yield the checked, decoded image as stored, and its full size (width, height) as stored.
 
     A JPEG is decoded at the smallest scale that keeps both sides of the part in ``box`` at
-    ``least_px``; None: at full.
+    ``least_px``; None: at full. ``fit`` says of an image's full size to what it will be shrunk.
     """
     if isinstance(source, np.ndarray):
-        image = _from_array(source, name)
-        _check_part(image.size, box, name)
-        yield image, image.size
+        size, mode = _size_of(source, name)
+        _check_part(size, box, name)
+        scaled_mode = _scaled_mode(mode, mode == "RGBA")
+        n_bytes = pixel_bytes(size, mode) + _shrinking_bytes(size, mode, scaled_mode, fit(size))
+        _check_bytes(n_bytes, size, name)
+        yield _from_array(source, mode, name), size
     elif isinstance(source, Image.Image):
-        _check_size(source.size, name)
-        _check_part(_turned(source.size, _orientation(source)), box, name)
+        size = source.size
+        _check_size(size, name)
+        with _explained(name):
+            decoding = decoding_of(source) if getattr(source, "tile", None) else Decoding()
+            _check_memory(source, decoding, fit(size), name)
+            orientation = _orientation(source)
+        _check_part(_turned(size, orientation), box, name)
         with _explained(name):
             source.load()
-        yield source, source.size
+        yield source, size
     else:
         with _open(source, name) as image:
             size = image.size
             _check_size(size, name)
             with _explained(name):
                 _check_still(image, name)
+                decoding = decoding_of(image)
+                if not decoding.can_scale:  # to ask a PNG for its orientation decodes it
+                    _check_memory(image, decoding, fit(size), name)
                 orientation = _orientation(image)
             _check_part(_turned(size, orientation), box, name)
             with _explained(name):
-                if least_px is not None:
-                    left, top, right, bottom = _as_stored(box, orientation)
-                    # A no-op for anything but JPEG; DCT-scaled decode by 1/2, 1/4 or 1/8.
-                    image.draft(
-                        None, (ceil(least_px / (right - left)), ceil(least_px / (bottom - top)))
-                    )
+                if decoding.is_unconverted:
+                    image.draft("YCbCr", None)
+                elif decoding.can_scale:
+                    if least_px is not None:
+                        left, top, right, bottom = _as_stored(box, orientation)
+                        # DCT-scaled decode by 1/2, 1/4 or 1/8.
+                        image.draft(
+                            None, (ceil(least_px / (right - left)), ceil(least_px / (bottom - top)))
+                        )
+                    _check_memory(image, decoding, fit(size), name)
                 image.load()
             yield image, size
 
@@ -239,7 +268,7 @@ def _open(source: object, name: str) -> Image.Image:
         if isinstance(verdict, str) or not verdict:  # a text says what Pillow was built without
             continue
         with _explained(name):
-            return factory(stream, name)  # type: ignore[arg-type]
+            return factory(stream)  # type: ignore[call-arg,arg-type]
     words, reason = _why_unidentified(head)
     raise ImageError(f"{name}: {words}; {_ACCEPTED}", reason=reason)
 
@@ -288,6 +317,37 @@ def _check_size(size: tuple[int, int], name: str) -> None:
             f"{name}: {width} x {height} pixels is too small; "
             f"the shorter side must be at least {MIN_SIDE_PX}",
             reason="too_small",
+        )
+
+
+def _check_memory(
+    image: Image.Image, decoding: Decoding, wanted: tuple[int, int], name: str
+) -> None:
+    """Raise ImageError where an image would take too much memory on its way to ``wanted``."""
+    scaled_mode = _scaled_mode(image.mode, image.has_transparency_data)
+    more_bytes = max(
+        decoding.extra_bytes, _shrinking_bytes(image.size, image.mode, scaled_mode, wanted)
+    )
+    _check_bytes(pixel_bytes(image.size, image.mode) + more_bytes, image.size, name)
+
+
+def _shrinking_bytes(
+    size: tuple[int, int], mode: str, scaled_mode: str, wanted: tuple[int, int]
+) -> int:
+    """Return what ``_shrink`` takes beyond the pixels of this size and mode."""
+    # Scaled in one direction first; in which, Pillow chooses.
+    between = ((wanted[0], size[1]), (size[0], wanted[1]))
+    n_bytes = max(pixel_bytes(one, scaled_mode) for one in between)
+    return n_bytes + (mode != scaled_mode) * (pixel_bytes(size, scaled_mode) + _BAND_BYTES)
+
+
+def _check_bytes(n_bytes: int, size: tuple[int, int], name: str) -> None:
+    if n_bytes > MAX_DECODED_BYTES:
+        raise ImageError(
+            f"{name}: its {size[0]} x {size[1]} pixels take {n_bytes / 1e6:.0f} MB of memory to "
+            f"decode and shrink, more than {MAX_DECODED_BYTES / 1e6:.0f}; nothing was decoded. "
+            "Scale it down first, or save it as a baseline JPEG, which takes far less",
+            reason="too_large",
         )
 
 
@@ -365,52 +425,122 @@ def _shrink(
         name: for messages.
         part: what of it to take, in its pixels; None: all.
     """
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_grey(image, name)
-    elif image.has_transparency_data:
-        # Pillow scales RGBA premultiplied, so that laying it on white may wait until it is small.
-        rgba = _as_mode(image, "RGBA").resize(size, Image.Resampling.BILINEAR, part)
-        ground = Image.new("RGBA", size, (255, 255, 255, 255))
-        return Image.alpha_composite(ground, rgba).convert("RGB")
-    return _as_mode(image, "RGB").resize(size, Image.Resampling.BILINEAR, part)
+    _check_values(image, name)
+    mode = _scaled_mode(image.mode, image.has_transparency_data)
+    if mode != "RGBa":
+        small = _as_mode(image, mode).resize(size, Image.Resampling.BILINEAR, part)
+        return _as_mode(small, "RGB")
+    # Scaled premultiplied, as Pillow scales RGBA, laying it on white may wait until it is small.
+    if image.size == size and part in (None, (0, 0, *size)):
+        rgba = image.convert("RGBA")
+    else:
+        rgba = _as_mode(image, mode).resize(size, Image.Resampling.BILINEAR, part).convert("RGBA")
+    ground = Image.new("RGBA", size, (255, 255, 255, 255))
+    return Image.alpha_composite(ground, rgba).convert("RGB")
+
+
+def _scaled_mode(mode: str, is_clear: bool) -> str:
+    """Return the mode to scale an image in: of the same bits as RGB or RGBA, and no larger."""
+    if _is_deep(mode):
+        return "L"
+    if is_clear:
+        return "RGBa"
+    return "L" if mode in ("1", "L") else "RGB"
+
+
+def _is_deep(mode: str) -> bool:
+    """Return whether this is greyscale of 16 or 32 bits."""
+    return mode.startswith("I") or mode == "F"
 
 
 def _as_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Return an image of this mode: itself where it is one, as converting would copy it whole."""
-    return image if image.mode == mode else image.convert(mode)
+    """Return an image of this mode: itself where it is one, as converting would copy it whole.
+
+    A large one is converted in bands: on the way are copies, of up to four times its memory.
+    """
+    if image.mode == mode != "RGBa":
+        return image
+    bands = list(_bands(image.size))
+    if len(bands) == 1:
+        return _converted(image, mode)
+    whole = Image.new(mode, image.size)
+    for start, end in bands:
+        whole.paste(_converted(image.crop((0, start, image.width, end)), mode), (0, start))
+    return whole
 
 
-def _to_grey(image: Image.Image, name: str) -> Image.Image:
-    """Return a 16-bit or float greyscale image as 8-bit."""
-    values = np.asarray(image)
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if _is_deep(image.mode):
+        values = np.asarray(image)
+        image = Image.fromarray(_as_8_bits(values if image.mode == "F" else values.astype("u2")))
+    elif mode == "RGBa":  # there is no way to it from most others
+        image = image.convert("RGBA")
+    return image.convert(mode)
+
+
+def _bands(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield first row and end of each band of an image, from above."""
+    n_rows = max(1, _BAND_PIXELS // size[0])
+    for start in range(0, size[1], n_rows):
+        yield start, min(size[1], start + n_rows)
+
+
+def _check_values(image: Image.Image, name: str) -> None:
+    """Raise ImageError where a greyscale image of 32 bits has values of no known range."""
+    if image.mode not in ("I", "F"):
+        return
+    spans = []
+    for start, end in _bands(image.size):
+        values = np.asarray(image.crop((0, start, image.width, end)))
+        spans.append((values.min(), values.max()))
+    low, high = np.min(spans), np.max(spans)  # NaN if there is any
     if image.mode == "F":
-        return _from_array(values, name)
-    if values.min() < 0 or values.max() > 65535:
+        _check_floats(float(low), float(high), name)
+    elif low < 0 or high > 65535:
         raise ImageError(
-            f"{name}: its pixels span {values.min()}..{values.max()}; "
-            "save it with 8 or 16 bits a channel"
+            f"{name}: its pixels span {low}..{high}; save it with 8 or 16 bits a channel"
         )
-    return _from_array(values.astype(np.uint16), name)
 
 
-def _from_array(array: np.ndarray, name: str) -> Image.Image:
-    accepted = "(H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey are accepted"
+def _check_floats(low: float, high: float, name: str) -> None:
+    if not 0 <= low <= high <= 1:
+        raise ImageError(
+            f"{name}: float pixels must be finite and within 0..1, these span "
+            f"{low:g}..{high:g}; pass 0..255 as uint8"
+        )
+
+
+def _as_8_bits(values: np.ndarray) -> np.ndarray:
+    """Return pixels of one of the accepted types, checked, as uint8."""
+    if values.dtype == np.uint16:
+        return (values.astype(np.float32) / 257.0 + 0.5).astype(np.uint8)
+    if np.issubdtype(values.dtype, np.floating):
+        return (values * 255 + 0.5).astype(np.uint8)
+    return values
+
+
+def _size_of(array: np.ndarray, name: str) -> tuple[tuple[int, int], str]:
+    """Return the (width, height) and the mode of an array of pixels that is of a usable shape."""
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise ImageError(f"{name}: an array of shape {array.shape} is not an image; {accepted}")
-    _check_size((array.shape[1], array.shape[0]), name)
-    if array.dtype == np.uint16:
-        array = (array.astype(np.float32) / 257.0 + 0.5).astype(np.uint8)
-    elif np.issubdtype(array.dtype, np.floating):
-        low, high = float(array.min()), float(array.max())  # NaN if there is any
-        if not 0 <= low <= high <= 1:
-            raise ImageError(
-                f"{name}: float pixels must be finite and within 0..1, these span "
-                f"{low:g}..{high:g}; pass 0..255 as uint8"
-            )
-        array = (array * 255 + 0.5).astype(np.uint8)
-    elif array.dtype != np.uint8:
+        raise ImageError(
+            f"{name}: an array of shape {array.shape} is not an image; "
+            "(H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey are accepted"
+        )
+    size = array.shape[1], array.shape[0]
+    _check_size(size, name)
+    return size, "L" if array.ndim == 2 else ("RGB", "RGBA")[array.shape[2] - 3]
+
+
+def _from_array(array: np.ndarray, mode: str, name: str) -> Image.Image:
+    if np.issubdtype(array.dtype, np.floating):
+        _check_floats(float(array.min()), float(array.max()), name)  # NaN if there is any
+    elif array.dtype not in (np.uint8, np.uint16):
         raise ImageError(
             f"{name}: an array of {array.dtype} is not accepted; use uint8 (0..255), "
             "uint16 (0..65535) or float (0..1)"
         )
-    return Image.fromarray(np.ascontiguousarray(array))
+    image = Image.new(mode, (array.shape[1], array.shape[0]))
+    for start, end in _bands(image.size):
+        band = np.ascontiguousarray(_as_8_bits(array[start:end]))
+        image.paste(Image.fromarray(band), (0, start))
+    return image

@@ -8,13 +8,11 @@ markers are, T.872, 6.5.3, what Adobe's says of colours.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
 import numpy as np
 
-_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
-#: A frame begins, of any process: C4, C8 and CC mean other things.
-_START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+from lesionlens.headers import END_OF_IMAGE, START_OF_FRAME, jpeg_segments
+
 _APP0, _APP14 = 0xE0, 0xEE
 
 
@@ -29,12 +27,12 @@ def with_colour_marker(jpeg: bytes, *, is_rgb: bool) -> bytes:
         is_rgb: what the header around it says.
     """
     components = b""
-    for marker, content in _segments(jpeg):
+    for marker, content in jpeg_segments(io.BytesIO(jpeg)):
         if (marker == _APP0 and content.startswith(b"JFIF")) or (
             marker == _APP14 and content.startswith(b"Adobe")
         ):
             return jpeg
-        if marker in _START_OF_FRAME:
+        if marker in START_OF_FRAME:
             components = content[6::3]
     # Decoders take components called R, G, B for RGB, any others for YCbCr.
     if (components == b"RGB") == is_rgb:
@@ -46,7 +44,7 @@ def with_colour_marker(jpeg: bytes, *, is_rgb: bool) -> bytes:
 
 def without_padding(jpeg: bytes) -> bytes:
     """Return a JPEG without the byte that DICOM adds to make its length even (PS3.5, A.4)."""
-    end = bytes((0xFF, _END_OF_IMAGE))
+    end = bytes((0xFF, END_OF_IMAGE))
     return jpeg[:-1] if jpeg.endswith(end + b"\0") else jpeg
 
 
@@ -59,8 +57,8 @@ def stream_size(stream: bytes) -> tuple[int, int] | None:
             return Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(stream)).size
         except (OSError, SyntaxError, ValueError):
             return None
-    for marker, content in _segments(stream):
-        if marker in _START_OF_FRAME and len(content) >= 6:
+    for marker, content in jpeg_segments(io.BytesIO(stream)):
+        if marker in START_OF_FRAME and len(content) >= 6:
             return int.from_bytes(content[3:5], "big"), int.from_bytes(content[1:3], "big")
     return None
 
@@ -74,18 +72,3 @@ def full_array(jpeg: bytes) -> np.ndarray:
     from PIL import JpegImagePlugin
 
     return np.asarray(JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg)).convert("RGB"))
-
-
-def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the markers before the image's data, each with what it says."""
-    place = 2 if stream[:2] == bytes((0xFF, _START_OF_IMAGE)) else len(stream)
-    while place + 4 <= len(stream) and stream[place] == 0xFF:
-        marker = stream[place + 1]
-        if marker == 0xFF:  # filling
-            place += 1
-            continue
-        length = int.from_bytes(stream[place + 2 : place + 4], "big")
-        if marker in (_START_OF_SCAN, _END_OF_IMAGE) or length < 2:
-            return
-        yield marker, stream[place + 4 : place + 2 + length]
-        place += 2 + length
