@@ -6,7 +6,9 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pydicom
 import pytest
@@ -17,11 +19,13 @@ from pydicom import uid
 import tiny_model
 from dicom_kit import PATIENT, encoded, make, of_jpeg
 from lesionlens.bundle import Bundle
-from lesionlens.screening import codes
+from lesionlens.errors import LesionLensError
+from lesionlens.screening import codes, reports
 from lesionlens.screening.dicom import PATIENT_COLUMNS
-from lesionlens.screening.items import Item, as_table
+from lesionlens.screening.items import Item, as_table, results_schema
+from lesionlens.screening.reports import ERRORS, Reported, write_reports
 from lesionlens.screening.sources import ImageSource, SourceOptions
-from lesionlens.screening.structured_report import ERRORS, Reported, write_reports
+from lesionlens.screening.structured_report import Judged, Series
 from test_screening_fhir import ROW, ROWS
 
 MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.7.4"
@@ -33,7 +37,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def report_on(
-    folder: Path, out: Path, bundle: Bundle, *, leave_out: str = "", run_id: str = "run"
+    folder: Path,
+    out: Path,
+    bundle: Bundle,
+    *,
+    leave_out: str = "",
+    run_id: str = "run",
+    workers: int = 1,
 ) -> Reported:
     """Write reports on the images in a folder, judged in turn as ROWS are."""
     source = ImageSource([str(folder)], SourceOptions(keep_dicom=PATIENT_COLUMNS))
@@ -45,7 +55,9 @@ def report_on(
     ]
     out.mkdir(exist_ok=True)
     pq.write_table(as_table(rows, 0, keep=PATIENT_COLUMNS), out / "results.parquet")
-    return write_reports(out / "results.parquet", source, out / "sr", bundle.spec, run_id=run_id)
+    return write_reports(
+        out / "results.parquet", source, Series(out / "sr", bundle.spec, run_id), workers=workers
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +76,8 @@ def test_each_dicom_image_gets_a_preliminary_report_of_its_patient(
     photos: Path, tmp_path: Path, bundle: Bundle
 ) -> None:
     reported = report_on(photos, tmp_path, bundle)
-    assert (reported.n, reported.n_others, reported.errors) == (4, 1, [])
+    assert (reported.n, reported.n_others) == (4, 1)
+    assert (reported.n_failed, reported.n_gone) == (0, 0)
     found, texts = {}, {}
     for path in (tmp_path / "sr").rglob("*.dcm"):
         report = srread(path)  # highdicom holds it to TID 1500
@@ -148,12 +161,115 @@ def test_an_image_that_a_report_cannot_refer_to_is_told_and_the_others_are_repor
     of_jpeg(folder / "d.dcm", jpeg, StudyInstanceUID="../../outside")
     of_jpeg(folder / "e.dcm", jpeg, PatientBirthDate=None, StudyID=None)  # may be missing
     reported = report_on(folder, tmp_path / "out", bundle)
-    assert (reported.n, [error["uri"] for error in reported.errors]) == (5, ["d.dcm"])
+    assert (reported.n, reported.n_failed) == (5, 1)
     said = (tmp_path / "out" / "sr" / ERRORS).read_text()
+    assert said.splitlines()[1].startswith("d.dcm,")
     assert "d.dcm: has no valid StudyInstanceUID" in said
     assert "outside" not in said
     assert len(list(tmp_path.rglob("2.25.*.dcm"))) == 5
     # Mended, there is nothing to tell any more.
     of_jpeg(folder / "d.dcm", jpeg)
-    assert report_on(folder, tmp_path / "out", bundle).errors == []
+    assert report_on(folder, tmp_path / "out", bundle).n_failed == 0
     assert not (tmp_path / "out" / "sr" / ERRORS).exists()
+
+
+def test_several_processes_write_the_same_reports(
+    photos: Path, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_LEAST_IMAGES", 2)
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    of_jpeg(folder / "d.dcm", encoded(Image.new("RGB", (64, 64))), StudyInstanceUID="x")
+    found = {}
+    for workers in (1, 3):
+        out = tmp_path / f"out-{workers}"
+        reported = report_on(folder, out, bundle, workers=workers)
+        names = sorted(str(path.relative_to(out)) for path in out.rglob("*.dcm"))
+        found[workers] = (reported, names, (out / "sr" / ERRORS).read_text())
+    assert found[1] == found[3]
+    assert len(found[3][1]) == 4
+    # What cannot be written ends all of it, in words.
+    (tmp_path / "file").touch()
+    with pytest.raises(LesionLensError, match=r"file/sr"):
+        write_reports(
+            tmp_path / "out-1" / "results.parquet", ImageSource([str(folder)]),
+            Series(tmp_path / "file" / "sr", bundle.spec, "run"), workers=3,
+        )  # fmt: skip
+
+
+def test_a_process_that_dies_is_told_and_the_next_run_goes_on(
+    photos: Path, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_LEAST_IMAGES", 2)
+    start = reports.start_child
+
+    def start_and_kill(module: str) -> Any:
+        process = start(module)
+        process.kill()
+        return process
+
+    monkeypatch.setattr(reports, "start_child", start_and_kill)
+    with pytest.raises(LesionLensError, match="wrote its DICOM report has ended, code -9"):
+        report_on(photos, tmp_path, bundle, workers=2)
+    monkeypatch.setattr(reports, "start_child", start)
+    assert report_on(photos, tmp_path, bundle, workers=2).n == 4
+
+
+def test_images_in_archives_have_the_reports_of_those_in_folders(
+    photos: Path, tmp_path: Path, bundle: Bundle
+) -> None:
+    (tmp_path / "packed").mkdir()
+    shutil.make_archive(str(tmp_path / "packed" / "all"), "gztar", photos)
+    reported = {}
+    for folder in (photos, tmp_path / "packed"):
+        out = tmp_path / f"{folder.name}-out"
+        reported[folder] = report_on(folder, out, bundle)
+        for path in (out / "sr").rglob("*.dcm"):
+            assert srread(path).PatientID == PATIENT["PatientID"]
+    assert reported[photos] == reported[tmp_path / "packed"]
+    assert len(list(tmp_path.glob("packed-out/sr/*/*.dcm"))) == 4
+
+
+def test_an_image_that_is_not_found_again_is_counted(
+    photos: Path, tmp_path: Path, bundle: Bundle
+) -> None:
+    report_on(photos, tmp_path, bundle)
+    items = [item for item in ImageSource([str(photos)]) if item.uri != "b.dcm"]
+    series = Series(tmp_path / "sr", bundle.spec, "run")
+    told: list[tuple[int, int]] = []
+    reported = write_reports(
+        tmp_path / "results.parquet", items, series, listener=lambda *n: told.append(n)
+    )
+    assert (reported.n, reported.n_gone) == (3, 1)
+    assert told == [(1, 6), (2, 6), (5, 6)]  # of the six images, three are frames of one file
+
+
+def test_of_a_long_table_little_is_in_memory(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, group = 20_000, 250
+    extra = dict.fromkeys(PATIENT_COLUMNS, "1.2.3")
+    with pq.ParquetWriter(tmp_path / "r.parquet", results_schema(PATIENT_COLUMNS)) as writer:
+        for start in range(0, n, group):
+            rows = [
+                replace(ROW, uri=f"{k:06}.dcm", sha256=f"{k:064}", extra=extra)
+                for k in range(start, start + group)
+            ]
+            table = as_table(rows, 0, keep=PATIENT_COLUMNS)
+            writer.write_table(table.select(results_schema(PATIENT_COLUMNS).names))
+    size = table.nbytes * n // group
+    most = 0
+
+    def look(image: Judged, series: Series) -> str:
+        nonlocal most
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert image.answers[0][1]["sha256"] == f"{int(image.uri[:6]):064}"
+        return ""
+
+    monkeypatch.setattr(reports, "write_report", look)
+    before = pa.total_allocated_bytes()
+    items = (Item(f"{k:06}.dcm", "/x") for k in range(n))
+    series = Series(tmp_path / "sr", bundle.spec, "run")
+    reported = write_reports(tmp_path / "r.parquet", items, series)
+    assert (reported.n, reported.n_gone) == (n, 0)
+    assert size > 7_000_000
+    assert most < size / 4

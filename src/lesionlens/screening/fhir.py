@@ -13,7 +13,7 @@ import html
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,14 @@ _NAMESPACE = uuid.UUID("b8e1c3a4-6a43-5a0e-9b5c-5d2f1f2f7c11")
 _ROWS_READ = 1024
 
 
-def write_fhir(results: Path, target: Path, spec: ModelSpec, *, issued: str) -> int:
+def write_fhir(
+    results: Path,
+    target: Path,
+    spec: ModelSpec,
+    *,
+    issued: str,
+    listener: Callable[[int, int], None] = lambda n, n_all: None,
+) -> int:
     """Write a bundle for each row of ``results.parquet``, whole or not at all.
 
     Args:
@@ -38,6 +45,7 @@ def write_fhir(results: Path, target: Path, spec: ModelSpec, *, issued: str) -> 
         target: the NDJSON file.
         spec: the model that answered.
         issued: when, as an ISO 8601 time with a zone.
+        listener: told now and then how many are written, of how many.
 
     Returns:
         How many were written.
@@ -54,6 +62,7 @@ def write_fhir(results: Path, target: Path, spec: ModelSpec, *, issued: str) -> 
                 bundle = bundle_of(row, spec, issued=issued)
                 file.write(json.dumps(bundle, ensure_ascii=False, allow_nan=False) + "\n")
                 n += 1
+            listener(n, table.metadata.num_rows)
     return n
 
 

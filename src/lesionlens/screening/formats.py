@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
 
 from lesionlens.bundle import ModelSpec
 from lesionlens.errors import LesionLensError
 from lesionlens.screening.fhir import FHIR_FILE, write_fhir
 from lesionlens.screening.job import REPORTS, Job
-from lesionlens.screening.structured_report import ERRORS, write_reports
+from lesionlens.screening.reports import ERRORS, write_reports
+from lesionlens.screening.structured_report import Series
 
 #: By the name that ``--format-extra`` takes.
 FORMATS: tuple[str, ...] = ("fhir", "sr")
+#: How often it is told how far they are.
+_TELL_S = 10.0
 
 
 def parse_formats(text: str, *, keep_patient_data: bool) -> tuple[str, ...]:
@@ -47,6 +52,7 @@ def write_formats(
     spec: ModelSpec,
     *,
     note: Callable[[str], None],
+    workers: int = 1,
 ) -> None:
     """Write what ``results.parquet`` of a run has in other formats, too.
 
@@ -55,7 +61,8 @@ def write_formats(
         source: its images.
         formats: some of ``FORMATS``.
         spec: the model that answered.
-        note: told what was written, in a sentence.
+        note: told what was written, and how far that is, in a sentence.
+        workers: processes.
 
     Raises:
         LesionLensError: the disk is full, or the folder cannot be written.
@@ -64,14 +71,32 @@ def write_formats(
     if "fhir" in formats:
         target = job.directory / FHIR_FILE
         issued = datetime.now(UTC).isoformat(timespec="seconds")
-        n = write_fhir(results, target, spec, issued=issued)
+        n = write_fhir(results, target, spec, issued=issued, listener=_teller(target, note))
         note(f"{target}: {n:,} FHIR bundles, preliminary")
     if "sr" in formats:
         folder = job.directory / REPORTS
-        reported = write_reports(results, source, folder, spec, run_id=str(job.content["id"]))
+        series = Series(folder, spec, str(job.content["id"]))
+        reported = write_reports(
+            results, source, series, workers=workers, listener=_teller(folder, note)
+        )
         words = f"{folder}: {reported.n:,} DICOM reports, preliminary"
         if reported.n_others:
             words += f"; {reported.n_others:,} images are no DICOM files and have none"
-        if reported.errors:
-            words += f"; {len(reported.errors):,} could not be written, see {folder / ERRORS}"
+        if reported.n_gone:
+            words += f"; {reported.n_gone:,} images were not found again where they were"
+        if reported.n_failed:
+            words += f"; {reported.n_failed:,} could not be written, see {folder / ERRORS}"
         note(words)
+
+
+def _teller(target: Path, note: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Return what tells now and then for how many images of how many something is written."""
+    told = monotonic()
+
+    def tell(n: int, n_all: int) -> None:
+        nonlocal told
+        if monotonic() - told > _TELL_S:
+            told = monotonic()
+            note(f"{target}: {n:,} of {n_all:,} images")
+
+    return tell

@@ -114,7 +114,9 @@ def run(
         if plan.formats:
             from lesionlens.screening.formats import write_formats
 
-            write_formats(job, source, plan.formats, plan.bundle.spec, note=note)
+            write_formats(
+                job, source, plan.formats, plan.bundle.spec, note=note, workers=plan.workers
+            )
         if job.n_twice:
             note(f"{job.n_twice:,} images have a name that came before, and were not judged again")
         return Outcome(totals, meter.tally.n, job.n_done, meter.seconds, stop.is_requested)

@@ -11,28 +11,24 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from lesionlens import __version__
 from lesionlens.bundle import ModelSpec
 from lesionlens.errors import ImageError
-from lesionlens.files import atomic_write, write_csv
+from lesionlens.files import atomic_write
 from lesionlens.labels import Label
 from lesionlens.screening import codes
 from lesionlens.screening.codes import Concept
 from lesionlens.screening.dicom_files import headed
 from lesionlens.screening.dicom_headers import explained, library
 from lesionlens.screening.fhir import answer_in_words
-from lesionlens.screening.items import Item, key_of
+from lesionlens.screening.items import Item
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from highdicom.sr import (
         AlgorithmIdentification,
         ComprehensiveSR,
@@ -40,8 +36,6 @@ if TYPE_CHECKING:
     )
     from pydicom import Dataset
 
-#: In the folder of reports: what could not be reported.
-ERRORS = "errors.csv"
 _NAMESPACE = uuid.UUID("5b8f1d0e-3c52-5f0e-8a57-0f6d3c1f5a90")
 _SERIES_NUMBER = 9900  # so that it comes after those of the camera
 #: Attributes of patient and study that a report must have, if only empty (type 2).
@@ -52,62 +46,47 @@ _MAY_BE_EMPTY = (
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 
-@dataclass
-class Reported:
-    """What came of writing reports."""
+@dataclass(frozen=True)
+class Series:
+    """What the reports of a run have in common."""
 
-    n: int = 0  # reports that are there now
-    n_others: int = 0  # judged images that are no DICOM files: they have nothing to refer to
-    errors: list[dict[str, str]] = field(default_factory=list)  # uri and error of the rest
+    folder: Path  # where to
+    spec: ModelSpec  # the model that answered
+    run_id: str  # what the series is told apart by
 
 
-def write_reports(
-    results: Path, items: Iterable[object], folder: Path, spec: ModelSpec, *, run_id: str
-) -> Reported:
-    """Write a report for each DICOM image that was judged: ``<study>/<report>.dcm``.
+@dataclass(frozen=True)
+class Judged:
+    """An image that was judged."""
 
-    A report that is there already is not written anew: its name follows from what it says.
+    uri: str  # what to call its file
+    item: Item  # the file, or a frame of it
+    answers: tuple[tuple[int | None, dict[str, Any]], ...]  # as of ``report_of``
 
-    Args:
-        results: ``results.parquet`` of a run that kept ``dicom.PATIENT_COLUMNS``.
-        items: the run's source; what is no DICOM item in it is passed over.
-        folder: where to; ``errors.csv`` in it says what could not be reported.
-        spec: the model that answered.
-        run_id: what the series of reports is told apart by.
+
+def write_report(image: Judged, series: Series) -> str:
+    """Write the report of one image, unless it is there: ``<study>/<report>.dcm``.
+
+    Returns:
+        Why it could not be written, or nothing.
 
     Raises:
         LesionLensError: the disk is full, or the folder cannot be written.
     """
-    rows = _Rows(results)
-    reported = Reported(n_others=rows.n_others)
-    images = (item for item in items if isinstance(item, Item))
-    for _, group in groupby(images, lambda item: (item.location, _name_of_file(item))):
-        frames = list(group)
-        answers = [(item.frame, row) for item in frames if (row := rows.get(item)) is not None]
-        if not answers:
-            continue
-        uri = _name_of_file(frames[0])
-        try:
-            header = _header_of(frames[0], uri)
-            path = folder / header.StudyInstanceUID / f"{_report_uid(header, answers, run_id)}.dcm"
-            if not path.exists():
-                with explained(uri), library().config.disable_value_validation():
-                    report = report_of(header, answers, spec, run_id=run_id)
-                    content = io.BytesIO()
-                    report.save_as(content, enforce_file_format=True)
-                with atomic_write(path, "wb") as out:
-                    out.write(content.getvalue())
-            reported.n += 1
-        except ImageError as error:
-            reported.errors.append({"uri": uri, "error": str(error)})
-    (folder / ERRORS).unlink(missing_ok=True)
-    if reported.errors:
-        write_csv(folder / ERRORS, ("uri", "error"), reported.errors)
-    return reported
-
-
-def _name_of_file(item: Item) -> str:
-    return item.name if item.frame is None else item.name.rpartition("#")[0]
+    try:
+        header = _header_of(image.item, image.uri)
+        name = _report_uid(header, image.answers, series.run_id)
+        path = series.folder / header.StudyInstanceUID / f"{name}.dcm"
+        if not path.exists():
+            with explained(image.uri), library().config.disable_value_validation():
+                report = report_of(header, image.answers, series.spec, run_id=series.run_id)
+                content = io.BytesIO()
+                report.save_as(content, enforce_file_format=True)
+            with atomic_write(path, "wb") as out:
+                out.write(content.getvalue())
+    except ImageError as error:
+        return str(error)
+    return ""
 
 
 def report_of(
@@ -123,7 +102,7 @@ def report_of(
         image: its header.
         answers: rows of ``results.parquet``, each with its frame, from 1; None: there is but one.
         spec: the model that answered.
-        run_id: as of ``write_reports``.
+        run_id: as of ``Series``.
     """
     from highdicom.sr import (
         AlgorithmIdentification,
@@ -182,32 +161,6 @@ def report_of(
     )
     report.CodingSchemeIdentificationSequence = [_scheme()]
     return report
-
-
-class _Rows:
-    """The rows of DICOM images by name: 16 bytes an image and the table's columns."""
-
-    def __init__(self, results: Path) -> None:
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(results)
-        is_dicom = pc.greater(pc.utf8_length(pc.fill_null(table.column("SOPInstanceUID"), "")), 0)
-        self._table: pa.Table = table.filter(is_dicom)
-        self.n_others = table.num_rows - self._table.num_rows
-        names = self._table.column("uri").to_pylist()
-        keys = np.fromiter(map(key_of, names), np.uint64, len(names))
-        self._order = np.argsort(keys)
-        self._keys = keys[self._order]
-
-    def get(self, item: Item) -> dict[str, Any] | None:
-        """Return the row of an item; None where it was not judged."""
-        key = np.uint64(key_of(item.name))
-        place = int(np.searchsorted(self._keys, key))
-        if place == len(self._keys) or self._keys[place] != key:
-            return None
-        (row,) = self._table.slice(int(self._order[place]), 1).to_pylist()
-        return row
 
 
 def _header_of(item: Item, uri: str) -> Dataset:
