@@ -13,6 +13,7 @@ import pytest
 
 import tiny_model
 from lesionlens.bundle import Bundle
+from lesionlens.labels import Label
 from lesionlens.screening import codes, fhir
 from lesionlens.screening.dicom import PATIENT_COLUMNS
 from lesionlens.screening.items import Row, as_table
@@ -222,3 +223,40 @@ def test_codes_fit_into_dicom_and_are_all_explained() -> None:
         assert f"`{concept.code}` | {concept.display} |" in explained
     assert set(codes.VERDICTS) == set(VERDICTS)
     assert len({concept.code for concept in codes.ALL}) == len(codes.ALL)
+
+
+#: Verhoeff's check digit, which SNOMED CT's identifiers end with: products in the group D5, and how
+#: digits are exchanged from place to place.
+_EXCHANGED = "1576283094"
+
+
+def product(first: int, second: int) -> int:
+    """The product of two elements of the group of the symmetries of a pentagon."""
+    turn = first + second if first < 5 else first - second
+    return turn % 5 + 5 * ((first < 5) != (second < 5))
+
+
+def is_checked(identifier: str) -> bool:
+    check = 0
+    for place, character in enumerate(reversed(identifier)):
+        digit = int(character)
+        for _ in range(place % 8):
+            digit = int(_EXCHANGED[digit])
+        check = product(check, digit)
+    return check == 0
+
+
+def test_codes_of_snomed_are_no_slips_and_those_that_dicom_has_are_the_same() -> None:
+    from pydicom.sr._concepts_dict import concepts
+
+    in_dicom = {
+        code: meaning for found in concepts["SCT"].values() for code, (meaning, _) in found.items()
+    }
+    for concept in codes.IN_SNOMED.values():
+        assert is_checked(concept.code)
+        slips = [concept.code[:n] + concept.code[n + 1] + concept.code[n] + concept.code[n + 2 :]
+                 for n in range(8)]  # fmt: skip
+        assert not any(is_checked(slip) for slip in slips if slip != concept.code)
+    assert in_dicom["254651007"] == codes.IN_SNOMED[Label.SCC].display
+    wrong = [code for code in in_dicom if not is_checked(code)]
+    assert wrong == ["115347700"]  # of 11,349 in pydicom 3.0.2: one digit too few, or a slip

@@ -2,9 +2,8 @@
 
 Own codes are used wherever a public one would say more than is meant. A verdict of a model is no
 diagnosis, and DICOM's "Probability of cancer" (111047) would claim melanoma, too. SNOMED CT stands
-beside our own code for the two cancers only, where one of them is named as the likeliest class:
-254651007 is in DICOM's own context groups (PS3.16, as pydicom.sr has them); for 254701007 see
-https://browser.ihtsdotools.org/?perspective=full&conceptId1=254701007.
+beside our own code for the two cancers only, where one of them is named as the likeliest class;
+docs/fhir.md says what confirmed its codes.
 """
 
 from __future__ import annotations
