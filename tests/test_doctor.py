@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,7 +39,7 @@ def test_a_whole_installation_is_well_and_timed(
     assert __version__ in done.out
     assert "hash ok" in done.out
     assert "with 10 views" in done.out
-    assert len(done.out.splitlines()) <= 24, "one screen"
+    assert len(done.out.splitlines()) <= 25, "one screen, and the end of a temporary folder's name"
 
 
 def test_json_says_the_same_to_a_program(
@@ -50,6 +51,19 @@ def test_json_says_the_same_to_a_program(
     assert {"python", "lesionlens", "numpy", "runtime", "model", "self-test", "disk"} <= set(checks)
     assert checks["model"]["found"].startswith("tiny 1.2.3, fp32")
     assert all(check["state"] in ("ok", "absent", "warning") for check in checks.values())
+
+
+def test_what_reads_dicom_is_told_by_its_versions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle_dir: Path
+) -> None:
+    pytest.importorskip("highdicom")
+    content = json.loads(_run(monkeypatch, capsys, "--model", bundle_dir, "--json").out)
+    (extra,) = [check for check in content["checks"] if check["name"] == "[dicom]"]
+    assert extra["state"] == "ok"
+    packages = {"pydicom": "pydicom", "highdicom": "highdicom", "pylibjpeg": "pylibjpeg",
+                "rle": "pylibjpeg-rle"}  # fmt: skip
+    told = ", ".join(f"{name} {version(package)}" for name, package in packages.items())
+    assert extra["found"] == told
 
 
 def test_a_damaged_model_is_broken_with_a_cure(

@@ -24,6 +24,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("flet", "flet_web", "flet_camera", "flet_permission_handler", "reportlab"),
     "desktop": ("flet_desktop",),
     "bulk": ("pyarrow",),
+    "dicom": ("pydicom", "highdicom", "pylibjpeg", "rle"),
     "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client"),
 }
 #: Less free disk than this is worth a warning: an archive of 10,000 frames has about 1 GB.
@@ -196,6 +197,7 @@ def _named_versions(modules: tuple[str, ...]) -> list[str]:
         "isic_metadata": ("isic-metadata",),
         "cv2": ("opencv-python-headless", "opencv-python"),
         "tensorflow": ("tensorflow-cpu", "tensorflow"),
+        "rle": ("pylibjpeg-rle",),
     }
     named = []
     for module in modules:
