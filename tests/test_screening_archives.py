@@ -11,25 +11,31 @@ import lzma
 import os
 import pickle
 import random
+import shutil
 import struct
+import subprocess
+import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from archive_server import jpeg
 from lesionlens.errors import ImageError
-from lesionlens.screening import archives, members, places, tars
+from lesionlens.screening import archives, members, places, tars, zips
 from lesionlens.screening.items import Item, spelled
 from lesionlens.screening.places import Member, Unusable, member_uri
-from lesionlens.screening.reading import read_item
+from lesionlens.screening.reading import beginning_of, read_item
 from lesionlens.screening.sources import ImageSource, SourceOptions
 
 PHOTOS = {"b/1.jpg": jpeg(1), "a/2.jpg": jpeg(2), "3.png": jpeg(3)}
@@ -88,7 +94,9 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize(
-    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2], ids=str
+    "method",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+    ids=str,
 )
 def test_a_zip_gives_its_photos_in_its_order(method: int, tmp_path: Path) -> None:
     path = write_zip(tmp_path / "all.zip", {"notes.txt": b"?", **PHOTOS}, method)
@@ -179,10 +187,46 @@ def flipped_zip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def lzma_zip(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for (name, content), method in zip(PHOTOS.items(), (8, 14, 8), strict=True):
-            archive.writestr(name, content, method)
+def by_method(number: int) -> Callable[[Path], None]:
+    """Return what makes a ZIP with a member that says it is packed in another way."""
+
+    def make(path: Path) -> None:
+        write_zip(path, PHOTOS)
+        content = bytearray(path.read_bytes())
+        entry = content.index(b"PK\1\2", content.index(b"PK\1\2") + 4)
+        content[entry + 10 : entry + 12] = struct.pack("<H", number)
+        path.write_bytes(content)
+
+    make.__name__ = f"by_method_{number}"
+    return make
+
+
+def second_by(method: int, change: Callable[[bytearray, int], None]) -> Callable[[Path], None]:
+    """Return what makes a ZIP whose second member is packed by a method and then changed."""
+
+    def make(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for (name, content), number in zip(PHOTOS.items(), (8, method, 8), strict=True):
+                archive.writestr(name, content, number)
+            info = archive.infolist()[1]
+        changed = bytearray(path.read_bytes())
+        change(changed, info.header_offset + 30 + len(info.filename))
+        path.write_bytes(changed)
+
+    make.__name__ = f"{change.__name__}_by_{method}"
+    return make
+
+
+def flipped(content: bytearray, start: int) -> None:
+    content[start + 4000] ^= 1
+
+
+def without_properties(content: bytearray, start: int) -> None:
+    content[start + 2] = 9
+
+
+def of_impossible_properties(content: bytearray, start: int) -> None:
+    content[start + 4] = 255
 
 
 def misplaced_zip(path: Path) -> None:
@@ -201,7 +245,11 @@ def misplaced_zip(path: Path) -> None:
         (giant_zip, "too_large"),
         (lying_zip, "bad_archive"),
         (flipped_zip, "bad_archive"),
-        (lzma_zip, "unsupported_format"),
+        *((by_method(number), "unsupported_format") for number in (9, 93, 98, 77)),
+        (second_by(zipfile.ZIP_LZMA, flipped), "bad_archive"),
+        (second_by(zipfile.ZIP_LZMA, without_properties), "bad_archive"),
+        (second_by(zipfile.ZIP_LZMA, of_impossible_properties), "bad_archive"),
+        (second_by(zipfile.ZIP_BZIP2, flipped), "bad_archive"),
         (misplaced_zip, "bad_archive"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
@@ -215,6 +263,96 @@ def test_a_bad_member_is_one_failure(
         "a.zip!/a/2.jpg": reason,
         "a.zip!/3.png": sha256(PHOTOS["3.png"]),
     }
+
+
+def test_a_member_packed_by_what_is_not_read_is_told_by_its_name(tmp_path: Path) -> None:
+    for number, name in ((9, "Deflate64"), (93, "Zstandard"), (77, "an unknown way")):
+        by_method(number)(tmp_path / "a.zip")
+        item = list(ImageSource([str(tmp_path / "a.zip")]))[1]
+        with pytest.raises(ImageError, match=rf"is packed by {name} \(method {number}\); stored"):
+            read_item(item)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str)
+def test_a_bomb_of_another_method_is_told_or_given_up(method: int, tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", {"1.jpg": bytes(96 << 20)}, method)
+    assert list(read_all(ImageSource([str(tmp_path)])).values()) == ["bad_archive"]
+    # Nor is it unpacked to its end where its header says less than there is.
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    entry = content.index(b"PK\1\2")
+    content[entry + 24 : entry + 28] = struct.pack("<L", 1000)
+    (tmp_path / "a.zip").write_bytes(content)
+    (item,) = ImageSource([str(tmp_path)])
+    tracemalloc.start()
+    assert outcome(item)[1] == "bad_archive"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "noise"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str)
+def test_the_first_bytes_of_a_large_member_are_seen(method: int, name: str, tmp_path: Path) -> None:
+    large = jpeg(1) + random.Random(0).randbytes(3_000_000)
+    write_zip(tmp_path / "a.zip", {name: large}, method)
+    (item,) = ImageSource([str(tmp_path / "a.zip")], SourceOptions(all_files=True))
+    assert beginning_of(item, 5000) == (large[:5000], len(large))
+    assert read_item(item).source == large
+
+
+def test_a_dictionary_of_four_gigabytes_is_not_set_aside(tmp_path: Path) -> None:
+    def greedy(content: bytearray, start: int) -> None:
+        content[start + 5 : start + 9] = b"\xff" * 4
+
+    second_by(zipfile.ZIP_LZMA, greedy)(tmp_path / "a.zip")
+    program = """
+import sys
+from lesionlens.children import limit_memory
+from lesionlens.screening import reading, sources
+limit_memory(64 << 20)
+print([reading.read_item(item).sha256 for item in sources.ImageSource(sys.argv[1:])])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "a.zip"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str([sha256(content) for content in PHOTOS.values()])
+
+
+def test_what_is_packed_by_lzma_may_have_no_mark_at_its_end(tmp_path: Path) -> None:
+    """Other programs leave it out: as if the last bytes were cut off, which say nothing else."""
+    path = write_zip(tmp_path / "a.zip", {"1.jpg": jpeg(1)}, zipfile.ZIP_LZMA)
+    with zipfile.ZipFile(path) as archive:
+        info = archive.infolist()[0]
+    content = path.read_bytes()
+    start = info.header_offset + 30 + len(info.filename)
+    packed = content[start : start + info.compress_size - 4]
+    entry = zips.Entry("1.jpg", 0, len(packed), info.file_size, 14, info.CRC, is_encrypted=False)
+    shortened = io.BytesIO(content[:start] + packed)
+    assert zips.read(shortened, entry) == jpeg(1)
+    short = dataclasses.replace(entry, size=entry.size - 1)
+    with pytest.raises(archives.ArchiveError, match="do not match"):
+        zips.read(shortened, short)
+
+
+@pytest.mark.skipif(not shutil.which("7z"), reason="needs 7z: apt install 7zip")
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [("BZip2", ""), ("LZMA", ""), ("Deflate64", "unsupported_format"),
+     ("PPMd", "unsupported_format")],
+)  # fmt: skip
+def test_another_program_packs_what_is_read_or_told(
+    method: str, reason: str, tmp_path: Path
+) -> None:
+    pixels = np.zeros((300, 300, 3), np.uint8)
+    pixels[:, ::7] = 200
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "BMP")  # which each of them packs, and does not store
+    (tmp_path / "1.bmp").write_bytes(stream.getvalue())
+    command = ["7z", "a", f"-mm={method}", "-bso0", tmp_path / "a.zip", tmp_path / "1.bmp"]
+    subprocess.run(command, check=True)
+    found = read_all(ImageSource([str(tmp_path / "a.zip")]))
+    assert found == {"a.zip!/1.bmp": reason or sha256(stream.getvalue())}
 
 
 def test_a_bomb_is_told_by_its_header_and_never_unpacked(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import lzma
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,14 @@ _ENTRY = struct.Struct("<4s6H3L5H2L")  # of the central directory
 _LOCAL = struct.Struct("<4s5H3L2H")  # before a member's bytes
 _COMMENT_BYTES = 1 << 16  # of the longest comment behind the end
 _ENCRYPTED, _UTF8 = 1 << 0, 1 << 11  # flags
-_STORED, _DEFLATED, _BZIP2 = 0, 8, 12
+_STORED, _DEFLATED, _BZIP2, _LZMA = 0, 8, 12, 14  # methods
+#: What others are called: APPNOTE, 4.4.5.
+_METHODS = {
+    1: "Shrink", 6: "Implode", 9: "Deflate64", 20: "Zstandard", 93: "Zstandard", 94: "MP3",
+    95: "XZ", 96: "JPEG", 97: "WavPack", 98: "PPMd", 99: "AES",
+}  # fmt: skip
+_LZMA_HEAD = struct.Struct("<2sHBL")  # version, bytes of what follows, properties, dictionary
+_LEAST_DICTIONARY = 1 << 12
 _ZIP64_EXTRA, _FULL = 0x0001, 0xFFFFFFFF
 #: A member's name and extra fields may be longer before its bytes than in the directory.
 _SLACK = 256
@@ -89,10 +97,11 @@ def read(file: Seekable, entry: Entry, *, n_bytes: int | None = None) -> bytes:
             "is encrypted; unpack the archive with its password and screen the folder",
             reason="encrypted",
         )
-    if entry.method not in (_STORED, _DEFLATED, _BZIP2):
+    if entry.method not in (_STORED, _DEFLATED, _BZIP2, _LZMA):
+        name = _METHODS.get(entry.method, "an unknown way")
         raise ArchiveError(
-            f"is packed by method {entry.method}; stored, Deflate (8) and BZip2 (12) are read. "
-            "Unpack the archive and screen the folder",
+            f"is packed by {name} (method {entry.method}); stored, Deflate, BZip2 and LZMA are "
+            "read. Unpack the archive and screen the folder, or pack it anew by Deflate",
             reason="unsupported_format",
         )
     check_ratio(entry.size, entry.packed)
@@ -115,22 +124,44 @@ def read(file: Seekable, entry: Entry, *, n_bytes: int | None = None) -> bytes:
     if len(packed) < wanted:
         raise ArchiveError("is cut off: the archive ends before this member does")
     if n_bytes is not None:
-        return _unpacked(packed, entry.method, n_bytes)[0]
-    unpacked, is_whole = _unpacked(packed, entry.method, entry.size + 1)
+        return _unpacked(packed, entry, n_bytes)[0]
+    unpacked, is_whole = _unpacked(packed, entry, entry.size + 1)
     if not is_whole or len(unpacked) != entry.size or zlib.crc32(unpacked) != entry.crc:
         raise ArchiveError("is damaged: its bytes do not match the archive's size and checksum")
     return unpacked
 
 
-def _unpacked(packed: memoryview, method: int, most: int) -> tuple[bytes, bool]:
-    """Return no more than ``most`` bytes, and whether that is where they end."""
-    if method == _STORED:
-        return bytes(packed[:most]), True
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS) if method == _DEFLATED else bz2.BZ2Decompressor()
+def _unpacked(packed: memoryview, entry: Entry, most: int) -> tuple[bytes, bool]:
+    """Return no more than ``most`` bytes, and whether they may end there."""
     try:
+        if entry.method == _STORED:
+            return bytes(packed[:most]), True
+        if entry.method == _LZMA:  # may have no mark at its end: size and checksum tell it
+            return _of_lzma(packed, entry, most), True
+        is_deflated = entry.method == _DEFLATED
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS) if is_deflated else bz2.BZ2Decompressor()
         return unpacker.decompress(packed, most), unpacker.eof
-    except (zlib.error, OSError, ValueError, EOFError) as error:
+    except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError, struct.error) as error:
         raise ArchiveError(f"is damaged: it cannot be unpacked ({error})") from error
+
+
+def _of_lzma(packed: memoryview, entry: Entry, most: int) -> bytes:
+    """Return no more than ``most`` bytes of what is packed by LZMA: APPNOTE, 5.8.8."""
+    _, size, properties, dictionary = _LZMA_HEAD.unpack_from(packed)
+    if size != 5:
+        raise ArchiveError("is damaged: it is not packed as LZMA in a ZIP is")
+    rest, literals = divmod(properties, 9)
+    positions, low = divmod(rest, 5)
+    # A dictionary is set aside whole. It needs to be no larger than what it is made of.
+    dictionary = max(_LEAST_DICTIONARY, min(dictionary, entry.size))
+    unpacker = lzma.LZMADecompressor(
+        lzma.FORMAT_RAW,
+        filters=[
+            {"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": literals, "lp": low,
+             "pb": positions},
+        ],
+    )  # fmt: skip
+    return unpacker.decompress(packed[_LZMA_HEAD.size :], most)
 
 
 def _directory(file: Seekable) -> tuple[int, int, int]:
