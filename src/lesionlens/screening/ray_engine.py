@@ -8,6 +8,7 @@ bit, failures too.
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,6 +35,8 @@ _PATIENCE_S = 120.0
 _CHUNK_S = 20.0
 #: Pools that may give back nothing, in a row.
 _MAX_VAIN = 3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ class _Driver:
             if self.stop.is_requested or (feed.is_empty and not self.out):
                 self.listener(self.meter.snapshot())
                 return
+            _log.info("%s; another pool goes on with %d chunks", why, len(self.out))
             n_vain = 0 if self.meter.tally.n > n_before else n_vain + 1
         raise LesionLensError(
             f"Ray gave up what it was given, {_MAX_VAIN} times in a row ({why}); its own logs are "
@@ -140,7 +144,7 @@ class _Driver:
             with suppress(queue.Empty):
                 event = self.pool.events.get(timeout=_LOOK_S)
                 if event is None:
-                    return f"{len(self.out)} chunks were lost"
+                    return "Ray ended the pool before all was back"
                 if isinstance(event, BaseException):
                     return f"{type(event).__name__}: {first_line(event)}"
                 self._write(event)
