@@ -264,6 +264,14 @@ def test_bytes_are_not_taken_for_a_file_called_as_they_are_in_messages(
     assert load_pixels(encode(white, "TIFF")).rgb.min() == 255
 
 
+def test_a_png_that_lacks_its_palette_is_refused(phantom_image: Image.Image) -> None:
+    content = encode(phantom_image.quantize(32), "PNG")
+    start = content.index(b"PLTE") - 4
+    length = int.from_bytes(content[start : start + 4], "big") + 12
+    with pytest.raises(ImageError, match=r"cannot be decoded \(its palette is missing\)"):
+        load_pixels(content[:start] + content[start + length :])
+
+
 def test_a_webp_that_announces_too_much_is_refused_as_too_large() -> None:
     frame = b"VP8X" + struct.pack("<IB3x", 10, 0) + 2 * (60_000).to_bytes(3, "little")
     with pytest.raises(ImageError, match="more than 120 megapixels") as refused:

@@ -324,7 +324,9 @@ def _check_memory(
     image: Image.Image, decoding: Decoding, wanted: tuple[int, int], name: str
 ) -> None:
     """Raise ImageError where an image would take too much memory on its way to ``wanted``."""
-    scaled_mode = _scaled_mode(image.mode, image.has_transparency_data)
+    # Of a palette it does not matter, and a damaged file's may not be there before it is decoded.
+    is_clear = image.mode != "P" and image.has_transparency_data
+    scaled_mode = _scaled_mode(image.mode, is_clear)
     more_bytes = max(
         decoding.extra_bytes, _shrinking_bytes(image.size, image.mode, scaled_mode, wanted)
     )
@@ -425,6 +427,8 @@ def _shrink(
         name: for messages.
         part: what of it to take, in its pixels; None: all.
     """
+    if image.mode == "P" and image.palette is None:
+        raise OSError("its palette is missing")  # Pillow asserts that there is one
     _check_values(image, name)
     mode = _scaled_mode(image.mode, image.has_transparency_data)
     if mode != "RGBa":
