@@ -40,7 +40,9 @@ class Setup:
     views: int
     gate: bool
     keep: tuple[str, ...]
-    memory_bytes: int = 2 << 30  # that it may take beyond what it has once it is loaded
+    # That it may take beyond what it has once it is loaded. The largest files that are read need up
+    # to 0.9 GB; DICOM frames in JPEG 2000 take more a pixel (docs/decoding.md).
+    memory_bytes: int = 3 << 29
     reader: str = "lesionlens.screening.reading:read_item"  # module:name of what reads items
 
 
