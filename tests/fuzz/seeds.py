@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def _dicom_seeds(directory: Path, image: Image.Image) -> dict[str, bytes]:
 
     rgb = np.asarray(image)
     jpeg = _encoded(image, "JPEG")
-    path = directory / "seed.dcm"
+    path = Path("seed.dcm")  # not below: dicom_kit makes of the whole path what identifies a file
 
     def made(maker: Any, *args: Any, **options: Any) -> bytes:
         maker(path, *args, **options)
@@ -94,17 +95,18 @@ def _dicom_seeds(directory: Path, image: Image.Image) -> dict[str, bytes]:
         dataset.save_as(path)
         return path.read_bytes()
 
-    return {
-        "dicom": made(dicom_kit.make, rgb),
-        "dicom_deep": made(dicom_kit.make, rgb.astype(np.uint16) * 257),
-        "dicom_implicit": made(dicom_kit.make, rgb, syntax=ImplicitVRLittleEndian),
-        "dicom_deflated": made(dicom_kit.make, rgb, syntax=DeflatedExplicitVRLittleEndian),
-        "dicom_frames": made(dicom_kit.make, np.stack([rgb] * 3), NumberOfFrames=3),
-        "dicom_jpeg": made(dicom_kit.of_jpeg, jpeg),
-        "dicom_jpeg_frames": made(
-            dicom_kit.make, [jpeg] * 3, syntax="1.2.840.10008.1.2.4.50",
-            PhotometricInterpretation="YBR_FULL_422",
-        ),
-        "dicom_jpeg2000": made(dicom_kit.of_jpeg2000, image),
-        "dicom_rle": rle(),
-    }  # fmt: skip
+    with chdir(directory):
+        return {
+            "dicom": made(dicom_kit.make, rgb),
+            "dicom_deep": made(dicom_kit.make, rgb.astype(np.uint16) * 257),
+            "dicom_implicit": made(dicom_kit.make, rgb, syntax=ImplicitVRLittleEndian),
+            "dicom_deflated": made(dicom_kit.make, rgb, syntax=DeflatedExplicitVRLittleEndian),
+            "dicom_frames": made(dicom_kit.make, np.stack([rgb] * 3), NumberOfFrames=3),
+            "dicom_jpeg": made(dicom_kit.of_jpeg, jpeg),
+            "dicom_jpeg_frames": made(
+                dicom_kit.make, [jpeg] * 3, syntax="1.2.840.10008.1.2.4.50",
+                PhotometricInterpretation="YBR_FULL_422",
+            ),
+            "dicom_jpeg2000": made(dicom_kit.of_jpeg2000, image),
+            "dicom_rle": rle(),
+        }  # fmt: skip

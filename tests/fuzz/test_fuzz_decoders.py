@@ -22,14 +22,14 @@ def test_undamaged_seeds_are_read_but_for_those_with_several_frames(tmp_path: Pa
 
 
 def test_an_input_is_known_by_its_number(tmp_path: Path) -> None:
-    seeds = list(make_seeds(tmp_path).values())
     first, second = (
-        [mutate(seeds, np.random.default_rng([0, number])) for number in range(40)]
-        for _ in range(2)
+        [mutate(list(seeds.values()), np.random.default_rng([0, number])) for number in range(40)]
+        for seeds in (make_seeds(tmp_path), make_seeds(tmp_path.parent))
     )
     assert first == second
     assert len(set(first)) == 40
-    assert not set(first) & set(seeds)
+    assert make_seeds(tmp_path) == make_seeds(tmp_path.parent)  # wherever they are made
+    assert not set(first) & set(make_seeds(tmp_path).values())
 
 
 @pytest.mark.parametrize(
