@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from jpeg_kit import lossless_jpeg
 from lesionlens import imaging, phantoms
 from lesionlens.errors import IMAGE_REASONS, ImageError
 from lesionlens.imaging import INPUT_PX, load_picture, load_pixels
@@ -42,39 +43,6 @@ def png_announcing(width: int, height: int, colours: int = 2) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
-
-
-def lossless_jpeg(pixels: np.ndarray, *, marker: bytes = b"") -> bytes:
-    """A lossless JPEG (ITU-T T.81, annex H): each value is told by its left neighbour.
-
-    Args:
-        pixels: (H, W, 1) or (H, W, 3), uint8.
-        marker: of an application, to stand before the frame.
-    """
-
-    def segment(kind: int, content: bytes) -> bytes:
-        return struct.pack(">BBH", 0xFF, kind, len(content) + 2) + content
-
-    values = pixels.astype(np.int32)
-    guess = np.empty_like(values)
-    guess[0, 0], guess[1:, 0], guess[:, 1:] = 128, values[:-1, 0], values[:, :-1]
-    difference = (values - guess).reshape(-1)
-    n_bits = np.frexp(np.abs(difference))[1]
-    low = np.where(difference < 0, difference - 1, difference) & ((1 << n_bits) - 1)
-    word = (n_bits << n_bits) | low  # the number of bits, in four bits of its own, and the bits
-    place = np.arange(12)
-    bits = (word[:, None] >> np.maximum(n_bits[:, None] + 3 - place, 0)) & 1
-    bits = bits[place < n_bits[:, None] + 4]
-    packed = np.packbits(np.append(bits, np.ones(-bits.size % 8, np.int64)).astype(np.uint8))
-    height, width, n = pixels.shape
-    frame = struct.pack(">BHHB", 8, height, width, n)
-    frame += b"".join(bytes((number, 0x11, 0)) for number in range(n))
-    nine_codes_of_four_bits = bytes((0, 0, 0, 0, 9, *bytes(12), *range(9)))
-    scan = bytes((n, *(byte for number in range(n) for byte in (number, 0)), 1, 0, 0))
-    return (
-        b"\xff\xd8" + marker + segment(0xC3, frame) + segment(0xC4, nine_codes_of_four_bits)
-        + segment(0xDA, scan) + packed.tobytes().replace(b"\xff", b"\xff\0") + b"\xff\xd9"
-    )  # fmt: skip
 
 
 def quarters(width: int = 320, height: int = 240) -> np.ndarray:

@@ -23,6 +23,7 @@ from pydicom.fileset import FileSet
 
 import tiny_model
 from dicom_kit import DERMOSCOPIC, PATIENT, PHOTOGRAPHIC, encoded, make, of_jpeg, of_jpeg2000
+from jpeg_kit import lossless_jpeg
 from lesionlens.bundle import Bundle
 from lesionlens.errors import ImageError, LesionLensError
 from lesionlens.imaging import load_pixels
@@ -150,11 +151,23 @@ def test_run_lengths_give_the_pixels(tmp_path: Path, pixels: np.ndarray) -> None
 
 def test_a_lossless_jpeg_gives_its_pixels_in_full() -> None:
     path = Path(get_testdata_file("SC_rgb_jpeg_gdcm.dcm"))
-    colours = np.asarray(read(path).source)[5::10, 50]
+    colours = load_pixels(read(path).source, size_px=100).rgb[5::10, 50]
     assert colours.tolist() == [
         [255, 0, 0], [255, 128, 128], [0, 255, 0], [128, 255, 128], [0, 0, 255],
         [128, 128, 255], [0, 0, 0], [64, 64, 64], [192, 192, 192], [255, 255, 255],
     ]  # fmt: skip
+
+
+def test_a_lossless_jpeg_in_either_kind_of_colours_gives_the_pixels(
+    tmp_path: Path, phantom_image: Image.Image
+) -> None:
+    ycbcr = phantom_image.convert("YCbCr")
+    for image, colours in ((phantom_image, "RGB"), (ycbcr, "YBR_FULL")):
+        path = make(
+            tmp_path / f"{colours}.dcm", [lossless_jpeg(np.asarray(image))],
+            syntax=uid.JPEGLosslessSV1, PhotometricInterpretation=colours,
+        )  # fmt: skip
+        assert difference(path, ycbcr.convert("RGB") if colours != "RGB" else image) == 0
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -17,7 +17,7 @@ _START_OF_IMAGE, END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 #: A frame begins, of any process: C4, C8 and CC mean other things.
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # nothing follows these markers
 _BLOCK_BYTES = 64 * 2  # of 8 x 8 coefficients of 16 bits
 #: TIFF 6.0, section 8 and following.
@@ -72,7 +72,7 @@ def _of_jpeg(image: Image.Image) -> Decoding:
         elif marker == _START_OF_SCAN and content:
             n_in_scan = content[0]
     components = [(n >> 4 or 1, n & 15 or 1) for n in frame[7::3]]  # sampling across and down
-    is_lossless = process in _LOSSLESS
+    is_lossless = process in LOSSLESS
     extra_bytes = 0
     if components and (process in _PROGRESSIVE or n_in_scan < len(components)):
         # Of several scans each adds to all of the image, whose coefficients are kept until then.

@@ -15,12 +15,10 @@ import numpy as np
 from lesionlens.errors import ImageError
 from lesionlens.imaging import MAX_PIXELS
 from lesionlens.screening.dicom_headers import CURE, NATIVE, UNKNOWN_LENGTH, DicomImage, name_of_uid
-from lesionlens.screening.jpegs import full_array, stream_size, with_colour_marker, without_padding
+from lesionlens.screening.jpegs import stream_size, with_colour_marker, without_padding
 
-#: JPEG baseline and extended: what imaging.py decodes itself.
-_JPEG = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
-#: JPEG lossless, any predictor and the first: decoded whole, as they have no smaller scales.
-_JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
+#: What imaging.py decodes itself: JPEG baseline, extended, lossless by any predictor or the first.
+_JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70))
 _RLE = "1.2.840.10008.1.2.5"
 #: By whom pydicom has the rest decoded; none is under the GPL. JPEG-LS is not read: pyjpegls 1.5
 #: goes on for minutes on a damaged stream of 120 x 90 pixels.
@@ -32,6 +30,7 @@ _PLUGINS = {
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 #: Fewer bytes than these hold no encoded frame.
 LEAST_FRAME_BYTES = 64
+_BAND_ROWS = 64
 
 
 def check_pixels(image: DicomImage) -> None:
@@ -56,7 +55,7 @@ def check_pixels(image: DicomImage) -> None:
         words = f"has another number of values a pixel than {colours} has"
     elif bits[0] not in (8, 16) or not 1 < (bits[1] or 0) <= bits[0] or bits[2]:
         words = "has no whole, unsigned values of 8 or 16 bits a colour"
-    elif image.syntax not in NATIVE | _JPEG | _JPEG_LOSSLESS | set(_PLUGINS):
+    elif image.syntax not in NATIVE | _JPEG | set(_PLUGINS):
         words = f"is encoded as {name_of_uid(image.syntax)}, which is not read"
     elif (image.length == UNKNOWN_LENGTH) == (image.syntax in NATIVE):
         words = "contradicts itself: its pixels are not encoded as its transfer syntax says"
@@ -89,8 +88,7 @@ def frame_content(image: DicomImage, index: int) -> bytes:
         raise _truncated(image, index) from error
     if len(content) < LEAST_FRAME_BYTES:
         raise _truncated(image, index)
-    is_jpeg = image.syntax in _JPEG | _JPEG_LOSSLESS
-    return without_padding(content) if is_jpeg else content
+    return without_padding(content) if image.syntax in _JPEG else content
 
 
 def _truncated(image: DicomImage, index: int) -> ImageError:
@@ -106,10 +104,8 @@ def as_source(image: DicomImage, encoded: bytes) -> bytes | np.ndarray:
     """Return what ``imaging.load_pixels`` reads of a frame."""
     header = image.header
     colours = header.PhotometricInterpretation
-    if image.syntax in _JPEG | _JPEG_LOSSLESS:
-        marked = with_colour_marker(encoded, is_rgb=colours == "RGB")
-        if image.syntax in _JPEG:
-            return marked
+    if image.syntax in _JPEG:
+        return with_colour_marker(encoded, is_rgb=colours == "RGB")
     announced = header.Columns, header.Rows
     if image.syntax not in NATIVE and image.syntax != _RLE:
         found = stream_size(encoded)
@@ -120,7 +116,7 @@ def as_source(image: DicomImage, encoded: bytes) -> bytes | np.ndarray:
                 + f"; {CURE}"
             )
     try:
-        return full_array(marked) if image.syntax in _JPEG_LOSSLESS else _decoded(image, encoded)
+        return _decoded(image, encoded)
     except (OSError, SyntaxError, RuntimeError, ValueError) as error:
         raise ImageError(
             f"{image.uri}: cannot be decoded; it is damaged or cut off, copy it again"
@@ -154,5 +150,8 @@ def _decoded(image: DicomImage, encoded: bytes) -> np.ndarray:
     bits = int(properties.get("bits_stored", header.BitsStored))
     if bits in (8, 16) and array.dtype.itemsize * 8 == bits:
         return array.astype(f"u{array.dtype.itemsize}", copy=False)  # of this machine's byte order
-    array = np.minimum(array, 2**bits - 1)
-    return (array.astype(np.uint32) * 65535 // (2**bits - 1)).astype(np.uint16)
+    full = np.empty(array.shape, np.uint16)
+    for top in range(0, len(array), _BAND_ROWS):  # 32 bits a value, of a few rows at a time
+        band = np.minimum(array[top : top + _BAND_ROWS], 2**bits - 1).astype(np.uint32)
+        full[top : top + _BAND_ROWS] = band * 65535 // (2**bits - 1)
+    return full

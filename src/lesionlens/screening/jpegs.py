@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
-
-from lesionlens.headers import END_OF_IMAGE, START_OF_FRAME, jpeg_segments
+from lesionlens.headers import END_OF_IMAGE, LOSSLESS, START_OF_FRAME, jpeg_segments
 
 _APP0, _APP14 = 0xE0, 0xEE
 
@@ -26,16 +24,16 @@ def with_colour_marker(jpeg: bytes, *, is_rgb: bool) -> bytes:
         jpeg: of three components.
         is_rgb: what the header around it says.
     """
-    components = b""
+    components, is_lossless = b"", False
     for marker, content in jpeg_segments(io.BytesIO(jpeg)):
         if (marker == _APP0 and content.startswith(b"JFIF")) or (
             marker == _APP14 and content.startswith(b"Adobe")
         ):
             return jpeg
         if marker in START_OF_FRAME:
-            components = content[6::3]
-    # Decoders take components called R, G, B for RGB, any others for YCbCr.
-    if (components == b"RGB") == is_rgb:
+            components, is_lossless = content[6::3], marker in LOSSLESS
+    # Decoders take components called R, G, B for RGB, any others for YCbCr; lossless ones for RGB.
+    if (components == b"RGB" or is_lossless) == is_rgb:
         return jpeg
     transform = 0 if is_rgb else 1
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64" + bytes(4) + bytes((transform,))
@@ -61,14 +59,3 @@ def stream_size(stream: bytes) -> tuple[int, int] | None:
         if marker in START_OF_FRAME and len(content) >= 6:
             return int.from_bytes(content[3:5], "big"), int.from_bytes(content[1:3], "big")
     return None
-
-
-def full_array(jpeg: bytes) -> np.ndarray:
-    """Return the pixels of a JPEG decoded at its full scale: (H, W, 3), uint8 RGB.
-
-    Raises:
-        OSError, SyntaxError: it is damaged.
-    """
-    from PIL import JpegImagePlugin
-
-    return np.asarray(JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg)).convert("RGB"))
