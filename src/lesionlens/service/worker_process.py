@@ -30,7 +30,7 @@ class Setup:
     """What a worker is told first."""
 
     bundle: Bundle  # whole, so that a worker that is started later answers as the others do
-    memory_bytes: int = 2 << 30  # that it may take beyond what it has once it is loaded
+    memory_bytes: int = 3 << 29  # that it may take beyond what it has once it is loaded
 
 
 @dataclass(frozen=True)
