@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 # One image at a time needs no pool of threads of its own in each of many children.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -45,6 +45,25 @@ def start_child(module: str, *, pass_fds: Iterable[int] = ()) -> subprocess.Pope
         },
         **(posix if os.name == "posix" else {}),
     )
+
+
+def take_orders(*ignored: signal.Signals) -> tuple[BinaryIO, BinaryIO]:
+    """Make this process the child that ``start_child`` started.
+
+    It ends with its parent, and what libraries print goes to standard error.
+
+    Args:
+        ignored: signals that are the parent's to answer.
+
+    Returns:
+        Where it is told what to do, and where it answers.
+    """
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    die_with(int(sys.argv[1]))
+    orders, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return orders, answers
 
 
 def die_with(parent: int) -> None:

@@ -6,14 +6,12 @@ standard output with why it could not be reported, or with nothing. All are pick
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lesionlens.children import die_with
+from lesionlens.children import take_orders
 from lesionlens.errors import LesionLensError
 from lesionlens.screening.structured_report import write_report
 
@@ -26,12 +24,8 @@ class Broken:
 
 
 def main() -> None:
-    """Write reports until standard input ends; the argument is the parent's process id."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
-    die_with(int(sys.argv[1]))
-    tasks = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    """Write reports until standard input ends."""
+    tasks, answers = take_orders(signal.SIGINT)
     with suppress(EOFError, BrokenPipeError):
         series = pickle.load(tasks)
         while True:

@@ -8,17 +8,15 @@ or eats memory) kills nothing else.
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
-from lesionlens.children import die_with, limit_memory
+from lesionlens.children import limit_memory, take_orders
 from lesionlens.errors import LesionLensError
 from lesionlens.screening.items import Failure, Item, Record
 from lesionlens.screening.progress import Tally
@@ -95,12 +93,8 @@ class Broken:
 
 
 def main() -> None:
-    """Judge what standard input says until it ends; the argument is the parent's process id."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
-    die_with(int(sys.argv[1]))
-    tasks = os.fdopen(os.dup(0), "rb")
-    messages = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no message
+    """Judge what standard input says until it ends."""
+    tasks, messages = take_orders(signal.SIGINT)
     with suppress(BrokenPipeError):
         try:
             _work(tasks, messages)

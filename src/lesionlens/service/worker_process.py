@@ -6,17 +6,15 @@ image; its standard output, a pickled answer to each.
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
-import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any
 
-from lesionlens.children import die_with, limit_memory
+from lesionlens.children import limit_memory, take_orders
 from lesionlens.errors import ImageError, LesionLensError
 from lesionlens.verdicts import POLICIES
 
@@ -64,14 +62,9 @@ class Fault:
 
 
 def main() -> None:
-    """Judge what standard input says until it ends; the argument is the parent's process id."""
+    """Judge what standard input says until it ends."""
     # Whoever stops the server may signal all of its processes; what runs is to be finished.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    die_with(int(sys.argv[1]))
-    tasks = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    tasks, answers = take_orders(signal.SIGINT, signal.SIGTERM)
     with suppress(BrokenPipeError):
         _work(tasks, answers)
 
