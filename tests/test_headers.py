@@ -155,7 +155,8 @@ def test_what_is_counted_is_what_decoding_takes(
     except OSError:
         pytest.skip("libtiff was built without this compression")
     load_pixels(content)  # what is loaded the first time is no matter of the image
-    peak = peak_bytes(lambda: load_pixels(content))
+    # What other threads of this process take meanwhile only adds to it.
+    peak = min(peak_bytes(lambda: load_pixels(content)) for _ in range(3))
     monkeypatch.setattr(imaging, "MAX_DECODED_BYTES", peak * 1.5 + 20e6)
     load_pixels(content)
     monkeypatch.setattr(imaging, "MAX_DECODED_BYTES", peak - 4e6)
