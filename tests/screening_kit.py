@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import re
 import signal
 import time
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,15 @@ def write_photos(folder: Path, n: int, *, size_px: tuple[int, int] = (64, 48)) -
         pixels[:] = rng.integers(0, 256, 3)
         Image.fromarray(pixels).save(folder / f"{index:05}.jpg", quality=90)
     return folder
+
+
+def zipped(photos: dict[str, bytes]) -> bytes:
+    """A ZIP of these files by name."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in photos.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
 
 
 def items_in(folder: Path) -> list[Item]:

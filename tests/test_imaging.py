@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from jpeg_kit import lossless_jpeg
-from lesionlens import imaging, phantoms
+from lesionlens import imaging, phantoms, shrinking
 from lesionlens.errors import IMAGE_REASONS, ImageError
 from lesionlens.imaging import INPUT_PX, load_picture, load_pixels
 
@@ -578,9 +578,9 @@ def test_converting_in_bands_changes_no_bit(
     has_array = kind in ("L", "RGBA", "I;16", "F")
     for source in [image, np.asarray(image)] if has_array else [image]:
         for options in ({}, {"box": (0.1, 0.2, 0.7, 0.9)}):
-            monkeypatch.setattr(imaging, "_BAND_PIXELS", 1 << 20)
+            monkeypatch.setattr(shrinking, "_BAND_PIXELS", 1 << 20)
             whole = load_pixels(source, **options).rgb
-            monkeypatch.setattr(imaging, "_BAND_PIXELS", 7777)  # twelve rows
+            monkeypatch.setattr(shrinking, "_BAND_PIXELS", 7777)  # twelve rows
             assert np.array_equal(load_pixels(source, **options).rgb, whole)
             assert whole.std() > 0
 

@@ -24,9 +24,10 @@ VOCABULARY = {
     "errors", "files", "body_sites", "history",
 }  # fmt: skip
 CORE = {
-    "headers", "imaging", "quality", "framing", "ranking", "views", "bundle", "confidence",
-    "conformal", "classifier", "saliency", "render", "metrics", "open_set", "selective", "judging",
-    "scoring", "intervals", "prediction_table", "phantoms", "painting", "scenery",
+    "headers", "shrinking", "imaging", "quality", "framing", "ranking", "views", "bundle",
+    "confidence", "conformal", "classifier", "saliency", "render", "metrics", "open_set",
+    "selective", "judging", "scoring", "intervals", "prediction_table", "phantoms", "painting",
+    "scenery",
 }  # fmt: skip
 REPORTING = {"reporting", "figures", "charts", "tables", "pages"}
 

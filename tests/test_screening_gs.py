@@ -7,12 +7,10 @@ gives them (https://cloud.google.com/storage/docs/json_api/v1/objects/list).
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from lesionlens.screening import remote
 from lesionlens.screening.items import Item
 from lesionlens.screening.reading import read_item
 from lesionlens.screening.sources import ImageSource, SourceOptions
-from screening_kit import errors_of, rows_of, write_photos
+from screening_kit import errors_of, rows_of, write_photos, zipped
 
 pytest.importorskip("gcsfs")
 emulator = pytest.importorskip("gcp_storage_emulator.server")
@@ -109,14 +107,6 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setattr(remote, "_BASE_S", 0.01)
     yield made
     made.close()
-
-
-def zipped(photos: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in photos.items():
-            archive.writestr(name, content)
-    return stream.getvalue()
 
 
 def sha256(content: bytes) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import socket
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from lesionlens.screening import places, remote, services
 from lesionlens.screening.items import Item
 from lesionlens.screening.reading import read_item
 from lesionlens.screening.sources import ImageSource, SourceOptions
+from screening_kit import zipped
 from web_site import Site
 
 fsspec = pytest.importorskip("fsspec")
@@ -170,14 +169,6 @@ def test_a_list_here_may_have_addresses(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         read_item(gone)
     assert caught.value.reason == "not_found"
-
-
-def zipped(photos: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in photos.items():
-            archive.writestr(name, content)
-    return stream.getvalue()
 
 
 def test_an_archive_behind_an_address_is_read_by_its_parts(site: Site) -> None:

@@ -31,6 +31,7 @@ from PIL import Image
 
 from lesionlens.errors import ImageError
 from lesionlens.headers import Decoding, decoding_of, pixel_bytes
+from lesionlens.shrinking import from_array, shrink, shrinking_bytes
 
 #: Side in pixels of the square that the model takes.
 INPUT_PX = 224
@@ -58,9 +59,6 @@ _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _ACCEPTED = "JPEG, PNG, WebP, TIFF and BMP are accepted"
 _PLUGINS = dict(zip(FORMATS, ("Jpeg", "Png", "WebP", "Tiff", "Bmp"), strict=True))
 _ORIENTATION = 0x0112  # the EXIF tag
-#: Pixels that are converted at a time, and what that takes at most, on the way as floats.
-_BAND_PIXELS = 1 << 20
-_BAND_BYTES = 24 * _BAND_PIXELS
 #: How to turn an image of each EXIF orientation upright, as ``ImageOps.exif_transpose`` does.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -137,7 +135,7 @@ def load_pixels(
             left, top, right, bottom = _as_stored(box, orientation)
             columns, rows = image.size
             part = (left * columns, top * rows, right * columns, bottom * rows)
-            small = _turn(_shrink(image, (size_px, size_px), name, part), orientation)
+            small = _turn(shrink(image, (size_px, size_px), name, part), orientation)
         stored = (round((right - left) * size[0]), round((bottom - top) * size[1]))
         width, height = _turned(stored, orientation)
         return Pixels(np.array(small, dtype=np.uint8), width, height)
@@ -160,7 +158,7 @@ def load_picture(source: ImageSource, *, max_side_px: int = 1024) -> Image.Image
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
     with _opened(source, name, max_side_px, _WHOLE, fit) as (image, size), _explained(name):
-        return _turn(_shrink(image, fit(size), name), _orientation(image))
+        return _turn(shrink(image, fit(size), name), _orientation(image))
 
 
 @contextmanager
@@ -179,10 +177,10 @@ def _opened(
     if isinstance(source, np.ndarray):
         size, mode = _size_of(source, name)
         _check_part(size, box, name)
-        scaled_mode = _scaled_mode(mode, mode == "RGBA")
-        n_bytes = pixel_bytes(size, mode) + _shrinking_bytes(size, mode, scaled_mode, fit(size))
+        more_bytes = shrinking_bytes(size, mode, mode == "RGBA", fit(size))
+        n_bytes = pixel_bytes(size, mode) + more_bytes
         _check_bytes(n_bytes, size, name)
-        yield _from_array(source, mode, name), size
+        yield from_array(source, mode, name), size
     elif isinstance(source, Image.Image):
         size = source.size
         _check_size(size, name)
@@ -326,21 +324,10 @@ def _check_memory(
     """Raise ImageError where an image would take too much memory on its way to ``wanted``."""
     # Of a palette it does not matter, and a damaged file's may not be there before it is decoded.
     is_clear = image.mode != "P" and image.has_transparency_data
-    scaled_mode = _scaled_mode(image.mode, is_clear)
     more_bytes = max(
-        decoding.extra_bytes, _shrinking_bytes(image.size, image.mode, scaled_mode, wanted)
+        decoding.extra_bytes, shrinking_bytes(image.size, image.mode, is_clear, wanted)
     )
     _check_bytes(pixel_bytes(image.size, image.mode) + more_bytes, image.size, name)
-
-
-def _shrinking_bytes(
-    size: tuple[int, int], mode: str, scaled_mode: str, wanted: tuple[int, int]
-) -> int:
-    """Return what ``_shrink`` takes beyond the pixels of this size and mode."""
-    # Scaled in one direction first; in which, Pillow chooses.
-    between = ((wanted[0], size[1]), (size[0], wanted[1]))
-    n_bytes = max(pixel_bytes(one, scaled_mode) for one in between)
-    return n_bytes + (mode != scaled_mode) * (pixel_bytes(size, scaled_mode) + _BAND_BYTES)
 
 
 def _check_bytes(n_bytes: int, size: tuple[int, int], name: str) -> None:
@@ -416,113 +403,6 @@ def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (size[1], size[0]) if orientation >= 5 else size
 
 
-def _shrink(
-    image: Image.Image, size: tuple[int, int], name: str, part: Box | None = None
-) -> Image.Image:
-    """Return ``image`` as 8-bit RGB of ``size``; transparency lies on white, as viewers show it.
-
-    Args:
-        image: as stored.
-        size: (width, height) in pixels of the result.
-        name: for messages.
-        part: what of it to take, in its pixels; None: all.
-    """
-    if image.mode == "P" and image.palette is None:
-        raise OSError("its palette is missing")  # Pillow asserts that there is one
-    _check_values(image, name)
-    mode = _scaled_mode(image.mode, image.has_transparency_data)
-    if mode != "RGBa":
-        small = _as_mode(image, mode).resize(size, Image.Resampling.BILINEAR, part)
-        return _as_mode(small, "RGB")
-    # Scaled premultiplied, as Pillow scales RGBA, laying it on white may wait until it is small.
-    if image.size == size and part in (None, (0, 0, *size)):
-        rgba = image.convert("RGBA")
-    else:
-        rgba = _as_mode(image, mode).resize(size, Image.Resampling.BILINEAR, part).convert("RGBA")
-    ground = Image.new("RGBA", size, (255, 255, 255, 255))
-    return Image.alpha_composite(ground, rgba).convert("RGB")
-
-
-def _scaled_mode(mode: str, is_clear: bool) -> str:
-    """Return the mode to scale an image in: of the same bits as RGB or RGBA, and no larger."""
-    if _is_deep(mode):
-        return "L"
-    if is_clear:
-        return "RGBa"
-    return "L" if mode in ("1", "L") else "RGB"
-
-
-def _is_deep(mode: str) -> bool:
-    """Return whether this is greyscale of 16 or 32 bits."""
-    return mode.startswith("I") or mode == "F"
-
-
-def _as_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Return an image of this mode: itself where it is one, as converting would copy it whole.
-
-    A large one is converted in bands: on the way are copies, of up to four times its memory.
-    """
-    if image.mode == mode != "RGBa":
-        return image
-    bands = list(_bands(image.size))
-    if len(bands) == 1:
-        return _converted(image, mode)
-    whole = Image.new(mode, image.size)
-    for start, end in bands:
-        whole.paste(_converted(image.crop((0, start, image.width, end)), mode), (0, start))
-    return whole
-
-
-def _converted(image: Image.Image, mode: str) -> Image.Image:
-    if _is_deep(image.mode):
-        values = np.asarray(image)
-        image = Image.fromarray(_as_8_bits(values if image.mode == "F" else values.astype("u2")))
-    elif mode == "RGBa":  # there is no way to it from most others
-        image = image.convert("RGBA")
-    return image.convert(mode)
-
-
-def _bands(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield first row and end of each band of an image, from above."""
-    n_rows = max(1, _BAND_PIXELS // size[0])
-    for start in range(0, size[1], n_rows):
-        yield start, min(size[1], start + n_rows)
-
-
-def _check_values(image: Image.Image, name: str) -> None:
-    """Raise ImageError where a greyscale image of 32 bits has values of no known range."""
-    if image.mode not in ("I", "F"):
-        return
-    spans = []
-    for start, end in _bands(image.size):
-        values = np.asarray(image.crop((0, start, image.width, end)))
-        spans.append((values.min(), values.max()))
-    low, high = np.min(spans), np.max(spans)  # NaN if there is any
-    if image.mode == "F":
-        _check_floats(float(low), float(high), name)
-    elif low < 0 or high > 65535:
-        raise ImageError(
-            f"{name}: its pixels span {low}..{high}; save it with 8 or 16 bits a channel"
-        )
-
-
-def _check_floats(low: float, high: float, name: str) -> None:
-    if not 0 <= low <= high <= 1:
-        raise ImageError(
-            f"{name}: float pixels must be finite and within 0..1, these span "
-            f"{low:g}..{high:g}; pass 0..255 as uint8"
-        )
-
-
-def _as_8_bits(values: np.ndarray) -> np.ndarray:
-    """Return pixels of one of the accepted types, checked, as uint8."""
-    if values.dtype == np.uint16:
-        return (values.astype(np.float32) / 257.0 + 0.5).astype(np.uint8)
-    if np.issubdtype(values.dtype, np.floating):
-        return (values * 255 + 0.5).astype(np.uint8)
-    return values
-
-
 def _size_of(array: np.ndarray, name: str) -> tuple[tuple[int, int], str]:
     """Return the (width, height) and the mode of an array of pixels that is of a usable shape."""
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
@@ -533,18 +413,3 @@ def _size_of(array: np.ndarray, name: str) -> tuple[tuple[int, int], str]:
     size = array.shape[1], array.shape[0]
     _check_size(size, name)
     return size, "L" if array.ndim == 2 else ("RGB", "RGBA")[array.shape[2] - 3]
-
-
-def _from_array(array: np.ndarray, mode: str, name: str) -> Image.Image:
-    if np.issubdtype(array.dtype, np.floating):
-        _check_floats(float(array.min()), float(array.max()), name)  # NaN if there is any
-    elif array.dtype not in (np.uint8, np.uint16):
-        raise ImageError(
-            f"{name}: an array of {array.dtype} is not accepted; use uint8 (0..255), "
-            "uint16 (0..65535) or float (0..1)"
-        )
-    image = Image.new(mode, (array.shape[1], array.shape[0]))
-    for start, end in _bands(image.size):
-        band = np.ascontiguousarray(_as_8_bits(array[start:end]))
-        image.paste(Image.fromarray(band), (0, start))
-    return image

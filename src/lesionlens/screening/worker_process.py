@@ -114,7 +114,6 @@ def _work(tasks: IO[bytes], messages: IO[bytes]) -> None:
     classifier = Classifier(
         setup.bundle, views=setup.views, threads=1, policy=setup.policy, gate=setup.gate
     )
-    import_module("pyarrow.parquet")  # what the first chunk is written with: 0.2 s
     module, _, name = setup.reader.partition(":")
     read: Reader = getattr(import_module(module), name)
     limit_memory(setup.memory_bytes)
