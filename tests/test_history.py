@@ -8,10 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 
@@ -362,6 +364,24 @@ def test_two_processes_write_at_a_time_from_the_first_moment(tmp_path: Path) -> 
     assert [writer.returncode for writer in writers] == [0, 0]
     with History(path) as history:
         assert len(set(ids)) == 20 == history.count()
+
+
+def test_processes_that_open_a_new_file_at_the_same_moment_wait_for_each_other(
+    tmp_path: Path,
+) -> None:
+    """A process that saw another's file half made called it another program's, or locked."""
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        for number in range(60):
+            path = tmp_path / f"history-{number}.db"
+            at = time.time() + 0.02
+            opening = [pool.submit(open_and_close, path, at) for _ in range(3)]
+            assert [future.exception() for future in opening] == [None] * 3
+
+
+def open_and_close(path: Path, at: float) -> None:
+    while time.time() < at:
+        pass
+    History(path).close()
 
 
 def test_an_app_killed_while_saving_loses_nothing_that_was_saved(tmp_path: Path) -> None:

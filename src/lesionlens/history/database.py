@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 
 from lesionlens.errors import HistoryError
 from lesionlens.history.schema import APPLICATION_ID, VERSION, migrate, transaction, version_of
@@ -192,7 +193,7 @@ def _open(name: str, path: Path | None) -> sqlite3.Connection:
             # Freed pages are given back by moving those at the end: VACUUM would write the whole
             # file anew, gigabytes of photos, for every scan that is deleted.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _keep_a_log(connection)
         connection.execute("PRAGMA synchronous = FULL")  # a save outlives an empty battery
         migrate(connection)
     except BaseException:
@@ -245,11 +246,32 @@ def _connect(name: str) -> sqlite3.Connection:
     return connection
 
 
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Turn WAL mode on, as often as it takes while other processes open the new file too.
+
+    SQLite waits for nobody here: a process that reads at that moment is "database is locked" at
+    once, whatever the timeout (https://www.sqlite.org/wal.html#sometimes_queries_return_sqlite_busy).
+    """
+    deadline = monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if code_of(error) != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+            sleep(0.01)
+        else:
+            return
+
+
 def _check_ours(connection: sqlite3.Connection, path: Path | None) -> None:
     """Raise HistoryError for another program's database, or one of a newer version."""
-    version = version_of(connection)
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    n_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    with transaction(
+        connection, writes=False
+    ):  # all of one moment: another process may make it now
+        version = version_of(connection)
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        n_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application != APPLICATION_ID and (version or n_tables):
         raise HistoryError(f"{path}: is another program's database, not a history; nothing changed")
     if version > VERSION:

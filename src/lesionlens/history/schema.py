@@ -84,9 +84,12 @@ VERSION = len(MIGRATIONS)
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Everything of the block or nothing; waits for another writer before, not half-way."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, *, writes: bool = True) -> Iterator[None]:
+    """Everything of the block or nothing; waits for another writer before, not half-way.
+
+    One that only reads sees the file as it was at a single moment, and keeps nobody from writing.
+    """
+    connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
     try:
         yield
         connection.execute("COMMIT")
