@@ -168,7 +168,8 @@ def test_what_is_counted_is_what_decoding_takes(
         pytest.skip("the peak of memory cannot be reset here")
     monkeypatch.setattr(imaging, "MAX_DECODED_BYTES", peak * 1.5 + 20e6)
     load_pixels(content)
-    monkeypatch.setattr(imaging, "MAX_DECODED_BYTES", peak - 4e6)
+    # Within 4 %, and what the decoder keeps whatever the size.
+    monkeypatch.setattr(imaging, "MAX_DECODED_BYTES", peak * 0.96 - 4e6)
     with pytest.raises(ImageError, match="MB of memory to decode and shrink, more than"):
         load_pixels(content)
 
