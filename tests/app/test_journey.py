@@ -38,6 +38,13 @@ def check(app: kit.App, photo: Path, *, is_poor: bool = False) -> None:
     app.wait_for_text(app.texts("verdict.next"))
 
 
+def test_the_page_is_drawn_by_one_thread(open_app: OpenApp) -> None:
+    """A second one, which Flutter starts on an isolated page, made it stand still now and then."""
+    page = open_app(consent=False).page
+    assert page.evaluate("crossOriginIsolated") is False
+    assert page.workers == []
+
+
 @pytest.mark.parametrize(
     ("kind", "key", "next_key"),
     [

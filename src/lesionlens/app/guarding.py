@@ -56,15 +56,15 @@ _PERMISSIONS = ", ".join(
         ),
     )
 )  # fmt: skip
-#: The same with every answer. The two Cross-Origin lines of openers and embedders are what a
-#: browser wants to see before it gives Flutter's renderer threads with shared memory.
+#: The same with every answer. No Cross-Origin-Embedder-Policy: with it the page would be isolated,
+#: Flutter would draw in a second thread, and the two can destroy their shared memory, after which
+#: the page stands still for good (https://github.com/flutter/flutter/issues/190039).
 _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "permissions-policy": _PERMISSIONS,
     "cross-origin-opener-policy": "same-origin",
-    "cross-origin-embedder-policy": "require-corp",
     "cross-origin-resource-policy": "same-origin",
 }
 #: Whoever comes back asks whether a file is still the same (its entity tag) and is mostly told
