@@ -58,8 +58,7 @@ def test_the_place_that_one_is_in_is_marked_and_others_can_be_gone_to(
         if isinstance(it, ft.NavigationBar | ft.NavigationRail)
     ]
     assert TABS[places.selected_index or 0] == "/settings"
-    places.selected_index = TABS.index(place)
-    asyncio.run(fire(places, "on_change"))
+    asyncio.run(fire(places, "on_change", data=TABS.index(place)))
     assert session.state.stack == (place,)
 
 

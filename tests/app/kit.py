@@ -53,7 +53,7 @@ _FLAGS = (
     "--use-fake-device-for-media-stream",
 )
 #: What Flet's client asks for and our policy refuses, at every start; nothing else may go wrong.
-_REFUSED = "https://cdn.jsdelivr.net/npm/@rive-app/"
+REFUSED = "https://cdn.jsdelivr.net/npm/@rive-app/"
 _WAIT_MS = 30_000
 
 
@@ -169,6 +169,7 @@ class App:
         dark: bool = False,
         camera: bool = True,
         consent: bool = True,
+        delay_ms: int = 0,
     ) -> App:
         """Open the app in a browser profile of its own and wait for its first screen.
 
@@ -180,6 +181,7 @@ class App:
             dark: Whether the system is dark.
             camera: Whether the camera is allowed; else it is refused.
             consent: Whether to go through the first screen.
+            delay_ms: How long every word of the server is on its way, as on a slow line.
         """
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
@@ -194,6 +196,8 @@ class App:
         app = cls(context.new_page(), Texts(language))
         app.page.on("pageerror", lambda error: app.problems.append(f"error: {error}"))
         app.page.on("console", app._hear)
+        if delay_ms:
+            app.page.add_init_script(_SLOW_LINE.replace("DELAY_MS", str(delay_ms)))
         app.page.goto(url)
         app._turn_meanings_on()
         if consent:
@@ -201,7 +205,7 @@ class App:
         return app
 
     def _hear(self, message: Any) -> None:
-        if message.type == "error" and _REFUSED not in message.text:
+        if message.type == "error" and REFUSED not in message.text:
             self.problems.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _turn_meanings_on(self) -> None:
@@ -336,6 +340,12 @@ _READ_OUT = """() => [...document.querySelectorAll('flt-semantics-host *')]
   .map((e) => e.getAttribute('aria-label') || e.value
     || (e.children.length ? '' : e.textContent))
   .map((text) => text.trim()).filter(Boolean).join('\\n')"""
+_SLOW_LINE = """window.WebSocket = class extends window.WebSocket {
+  addEventListener(kind, hear, ...options) {
+    const late = (event) => setTimeout(() => hear.call(this, event), DELAY_MS);
+    super.addEventListener(kind, kind === 'message' ? late : hear, ...options);
+  }
+};"""
 _BRING = """({kind, name, data}) => {
   const files = new DataTransfer();
   files.items.add(new File([new Uint8Array(data)], name, {type: 'image/png'}));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from typing import Any
 
 import kit
 import pytest
@@ -30,14 +31,18 @@ KEEP_TEXT_SIZE = """(scale) => {
 SIZES = [kit.SMALL, kit.PHONE, kit.TABLET, kit.LAPTOP]
 
 
-def settings(app: kit.App) -> None:
-    words = app.texts("common.tab_settings")
+def place(app: kit.App, name: str) -> dict[str, Any]:
+    """Return how one of the four places is found: what it is called, and what it is."""
+    words = app.texts(f"common.tab_{name}")
     size = app.page.viewport_size
     assert size is not None
     if size["width"] < 600:
-        app.tap(words, role="tab")
-    else:  # a rail's places are buttons that say which of how many they are
-        app.tap(re_start(words))
+        return {"name": words, "role": "tab"}
+    return {"name": re_start(words)}  # a rail's are buttons that say which of how many they are
+
+
+def settings(app: kit.App) -> None:
+    app.tap(**place(app, "settings"))
     app.wait_for_text(app.texts("settings.language"))
 
 
@@ -147,6 +152,28 @@ def test_the_browsers_back_and_escape_close_what_is_on_top(open_app: OpenApp) ->
     app.wait_for_text(app.texts("about.purpose"))
     app.page.keyboard.press("Escape")
     app.wait_for_text(app.texts("settings.language"))
+
+
+@pytest.mark.parametrize("size", [kit.PHONE, kit.TABLET], ids=str)
+@pytest.mark.parametrize(
+    ("pause_ms", "way"),
+    [
+        (100, ("settings", "history")),  # on the place that is being left
+        (400, ("history", "settings", "history")),  # when the answer to the first has just come
+    ],
+)
+def test_of_taps_that_overtake_the_server_the_last_one_counts(
+    open_app: OpenApp, size: tuple[int, int], pause_ms: int, way: tuple[str, ...]
+) -> None:
+    app = open_app(size=size, delay_ms=400)
+    boxes = {name: app.place_of(app.find(**place(app, name))) for name in way}
+    for name in way:
+        x, y, width, height = boxes[name]
+        app.page.mouse.click(x + width / 2, y + height / 2)
+        app.page.wait_for_timeout(pause_ms)
+    app.page.wait_for_timeout(2000)  # what is seen on the way does not count
+    app.wait_for_text(app.texts("history.empty_title"))
+    assert app.page.url.endswith("/history")
 
 
 def test_a_keyboard_alone_gets_through_the_first_screen(open_app: OpenApp) -> None:

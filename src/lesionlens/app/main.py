@@ -56,7 +56,7 @@ def make_main(
 
     async def main(page: ft.Page) -> None:
         def tell_route(route: str) -> None:
-            page.run_task(page.push_route, route)
+            wiring.tell(route)
 
         session = Session(
             shared_engine(),
@@ -89,6 +89,7 @@ class _Wiring:
         self.page = page
         self.session = session
         self.state = session.state
+        self._told: list[str] = []  # routes that the browser has not answered for yet
         self._listener = self._follow_state  # the state knows its listeners weakly
 
     def attach(self) -> None:
@@ -124,6 +125,17 @@ class _Wiring:
         self.state.width_px = float(self.page.width or self.state.width_px)
         self.state.height_px = float(self.page.height or self.state.height_px)
 
+    def tell(self, route: str) -> None:
+        """Have the browser's address follow to a route."""
+        self._told.append(route)
+        self.page.run_task(self._push, route)
+
+    async def _push(self, route: str) -> None:
+        try:
+            await self.page.push_route(route)
+        finally:
+            self._told.remove(route)
+
     def _follow_state(self, _sender: Any, field: str | None) -> None:
         if field == "preferences":
             self._dress_anew()
@@ -137,7 +149,10 @@ class _Wiring:
         self.page.update()
 
     async def _follow_browser(self, event: ft.RouteChangeEvent) -> None:
-        self.session.navigation.arrived(event.route)
+        # Of what it was told, the browser says that it is there: long after, on a slow line. Who
+        # has gone on since would be taken back, so that only the last of these words counts.
+        if event.route not in self._told[:-1]:
+            self.session.navigation.arrived(event.route)
 
     async def _go_back(self, _event: ft.ViewPopEvent) -> None:
         self.session.back()

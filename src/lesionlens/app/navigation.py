@@ -42,8 +42,7 @@ class Navigation:
     def start(self, route: str) -> None:
         """Open a screen above the first place and close all else, in one step.
 
-        Two steps would tell the browser of two routes, and its answer to the first would undo the
-        second.
+        Two steps would put two routes into the browser's history.
         """
         if not self._is_route(route):
             raise ValueError(f"{route}: there is no such screen")

@@ -28,6 +28,9 @@ _ICONS: dict[str, tuple[ft.IconData, ft.IconData]] = {
     "/learn": (ft.Icons.SCHOOL_OUTLINED, ft.Icons.SCHOOL),
     "/settings": (ft.Icons.SETTINGS_OUTLINED, ft.Icons.SETTINGS),
 }
+#: Key of the view of whichever of ``TABS`` is shown: they share one, so that the bar stays. With a
+#: bar for each, a tap on the old one, made while the new one is on its way, is heard by nobody.
+_PLACES = "places"
 
 
 def make_views(session: Session) -> list[ft.View]:
@@ -116,6 +119,7 @@ def _view(
     state = session.state
     column = ft.Column(
         [ft.Container(ft.Column(screen.body, spacing=GAP), padding=GAP)],
+        key=route,  # another screen does not start scrolled as the last was
         scroll=ft.ScrollMode.AUTO if screen.scrolls else None,
         expand=True,
         horizontal_alignment=ft.CrossAxisAlignment.STRETCH,
@@ -154,9 +158,10 @@ def _view(
     leading = None
     if screen.can_go_back and not is_bottom:
         leading = icon_button(ft.Icons.ARROW_BACK, session.texts("common.back"), on_click=back)
+    name = _PLACES if is_bottom and route in TABS else route
     return ft.View(
-        key=route,  # another screen is another view: it does not start scrolled as the last was
-        route=route,
+        key=name,
+        route=name,
         controls=[ft.SafeArea(content, expand=True)],
         appbar=ft.AppBar(
             leading=leading,
@@ -228,7 +233,7 @@ def _message(session: Session, message: Message) -> ft.Control:
 
 def _go_to_tab(session: Session) -> Callable[[Any], Any]:
     async def handle(event: Any) -> None:
-        session.navigation.go(TABS[int(event.control.selected_index)])
+        session.navigation.go(TABS[int(event.data)])
 
     return handle
 
