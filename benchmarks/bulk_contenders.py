@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from lesionlens.bundle import load_bundle
-from lesionlens.classifier import Classifier, _Clock
+from lesionlens.classifier import TOGETHER, Classifier, _Clock
 from lesionlens.imaging import Pixels, load_pixels
 from lesionlens.runtime import Model, usable_cores
 from lesionlens.views import make_views, view_plan
@@ -311,16 +312,17 @@ def stages(files: list[str]) -> dict[str, float]:
 def threads() -> Judge:
     """What our workers do, in threads of one process: nothing is written, nobody is watched."""
     from lesionlens.screening.items import Item, Row
-    from lesionlens.screening.worker import judge_item
+    from lesionlens.screening.worker import judge_items
 
-    def one(path: str) -> tuple[str, str]:
-        row = judge_item(Item(path, path), classifier)
-        assert isinstance(row, Row), row
-        return row.verdict, row.label
+    def few(paths: list[str]) -> Answers:
+        rows = judge_items([Item(path, path) for path in paths], classifier)
+        assert all(isinstance(row, Row) for row in rows), rows
+        return [(row.verdict, row.label) for row in rows if isinstance(row, Row)]
 
     def judge(files: list[str]) -> Answers:
+        parts = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
         with ThreadPoolExecutor(usable_cores()) as pool:
-            return list(pool.map(one, files))
+            return [answer for answers in pool.map(few, parts) for answer in answers]
 
     return judge
 
@@ -339,11 +341,15 @@ def ours(files: list[str], workers: int) -> dict[str, Any]:
         listed.write_text("".join(f"{path}\n" for path in files), encoding="utf-8")
         out = Path(name) / "run"
         settings = make_settings(bundle, [str(listed)], policy="balanced")
-        marks: list[tuple[float, int, float]] = []
+        marks: list[tuple[float, int]] = []
+        cpu_at: dict[int, float] = {}
 
         def listen(snapshot: Snapshot) -> None:
-            marks.append((perf_counter(), snapshot.n_done, _cpu_of_children()))
+            marks.append((perf_counter(), snapshot.n_done))
+            if not cpu_at and snapshot.n_done >= 4 * workers:  # once: it takes its time
+                cpu_at[len(marks) - 1] = _cpu_of_children()
 
+        cpu_before = _cpu_of_ended_children()
         began = perf_counter()
         run(
             Plan(out, settings, bundle, workers),
@@ -354,8 +360,11 @@ def ours(files: list[str], workers: int) -> dict[str, Any]:
         )
         whole = perf_counter() - began
         rows = pq.read_table(out / "results.parquet", columns=["uri", "verdict", "label"])
-    start, first, cpu_start = next(mark for mark in marks if mark[1] >= 4 * workers)
-    end, last, cpu_end = next(mark for mark in marks if mark[1] == marks[-1][1])
+    [(at, cpu_start)] = cpu_at.items()
+    start, first = marks[at]
+    # A worker counts a few images when they are all done: the others are half-way then.
+    first += TOGETHER // 2 * (workers - 1)
+    end, last = next(mark for mark in marks if mark[1] == marks[-1][1])
     share = len(files) / (last - first)
     found = {
         Path(uri).name: (verdict, label)
@@ -363,7 +372,7 @@ def ours(files: list[str], workers: int) -> dict[str, Any]:
     }
     return {
         "seconds": (end - start) * share,
-        "cpu_seconds": (cpu_end - cpu_start) * share,
+        "cpu_seconds": (_cpu_of_ended_children() - cpu_before - cpu_start) * share,
         "whole": whole,
         "answers": [found[Path(path).name] for path in files],
     }
@@ -374,6 +383,11 @@ def _cpu_of_children() -> float:
 
     times = [child.cpu_times() for child in psutil.Process().children()]
     return sum(each.user + each.system for each in times)
+
+
+def _cpu_of_ended_children() -> float:
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
 
 
 CONTENDERS: dict[str, Callable[[], Judge]] = {

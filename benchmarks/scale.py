@@ -72,11 +72,12 @@ def _cost(folder: Path, size_px: tuple[int, int], n: int, classifier):
     """Return kilobytes a file, CPU milliseconds of each stage (medians), and the records."""
     import numpy as np
 
+    from lesionlens.classifier import TOGETHER
     from lesionlens.imaging import load_pixels
     from lesionlens.phantoms import random_frames, save
     from lesionlens.screening.items import Item
     from lesionlens.screening.reading import read_item
-    from lesionlens.screening.worker import judge_item
+    from lesionlens.screening.worker import judge_items
 
     rng = np.random.default_rng(0)
     n_drawn = min(n, 12)  # large ones take seconds to draw
@@ -86,24 +87,24 @@ def _cost(folder: Path, size_px: tuple[int, int], n: int, classifier):
     ]
     items = [Item(path.name, str(path)) for path in paths]
     spent: list[tuple[float, ...]] = []
-    for index in range(n + 3):
-        item = items[index % n_drawn]
+    for start in range(0, n + TOGETHER, TOGETHER):
+        few = [items[index % n_drawn] for index in range(start, start + TOGETHER)]
         marks = [thread_time()]
-        reading = read_item(item)
+        readings = [read_item(item) for item in few]
         marks.append(thread_time())
-        pixels = load_pixels(reading.source, size_px=classifier.spec.input_px)
+        pixels = [load_pixels(one.source, size_px=classifier.spec.input_px) for one in readings]
         marks.append(thread_time())
-        answer = classifier.predict(pixels)
+        answers = classifier.predict(pixels)
         marks.append(thread_time())
         # Within an answer only wall-clock time is told: its share of it is taken.
-        stages = answer.stage_ms
-        network = stages["views"] + stages["model"]
-        share = network / (network + stages["judge"])
+        stages = [answer.stage_ms for answer in answers]
+        network = sum(stage["views"] + stage["model"] for stage in stages)
+        share = network / (network + sum(stage["judge"] for stage in stages))
         read, decode, rest = ((after - before) * 1e3 for before, after in pairwise(marks))
-        spent.append((read, decode, rest * share, rest * (1 - share)))
-    warm = spent[3:]
+        spent.append(tuple(t / TOGETHER for t in (read, decode, rest * share, rest * (1 - share))))
+    warm = spent[1:]
     kilobytes = sum(path.stat().st_size for path in paths) / len(paths) / 1e3
-    records = [judge_item(item, classifier) for item in items]
+    records = judge_items(items, classifier)
     return kilobytes, [median(column) for column in zip(*warm, strict=True)], records
 
 

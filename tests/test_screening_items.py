@@ -1,13 +1,14 @@
-"""What travels through a bulk run: names, tables, and one item judged."""
+"""What travels through a bulk run: names, tables, and items judged."""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
 import re
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -16,11 +17,14 @@ from hypothesis import strategies as st
 import tiny_model
 from lesionlens.classifier import Classifier
 from lesionlens.errors import IMAGE_REASONS, ImageError
+from lesionlens.imaging import load_pixels
+from lesionlens.phantoms import draw
+from lesionlens.phantoms import save as save_image
 from lesionlens.records import Prediction
 from lesionlens.screening import items
-from lesionlens.screening.items import Failure, Item, Row
+from lesionlens.screening.items import TIMING_COLUMNS, Failure, Item, Record, Row
 from lesionlens.screening.reading import Reading
-from lesionlens.screening.worker import judge_item
+from lesionlens.screening.worker import judge_items
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,7 @@ def test_keys_are_the_same_on_every_machine() -> None:
 
 
 def test_an_answer_is_that_of_predict(classifier: Classifier, phantom_jpeg: Path) -> None:
-    row = judge_item(item_of(phantom_jpeg), classifier)
+    [row] = judge_items([item_of(phantom_jpeg)], classifier)
     answer: Prediction = classifier.predict(phantom_jpeg)
     assert isinstance(row, Row)
     assert (row.verdict, row.label, row.scope) == (answer.verdict, answer.label, answer.scope)
@@ -85,7 +89,7 @@ def test_a_bad_file_is_a_failure_that_names_it(
     path = tmp_path / "bad.jpg"
     if content is not None:
         path.write_bytes(content)
-    failure = judge_item(item_of(path), classifier)
+    [failure] = judge_items([item_of(path)], classifier)
     assert isinstance(failure, Failure)
     assert failure.reason == reason
     assert failure.error.startswith("bad.jpg: ")
@@ -95,7 +99,7 @@ def test_a_bad_file_is_a_failure_that_names_it(
 def test_a_truncated_file_is_a_failure(classifier: Classifier, phantom_jpeg: Path) -> None:
     content = phantom_jpeg.read_bytes()
     phantom_jpeg.write_bytes(content[: len(content) // 2])
-    failure = judge_item(item_of(phantom_jpeg), classifier)
+    [failure] = judge_items([item_of(phantom_jpeg)], classifier)
     assert isinstance(failure, Failure)
     assert failure.reason == "truncated"
 
@@ -103,7 +107,7 @@ def test_a_truncated_file_is_a_failure(classifier: Classifier, phantom_jpeg: Pat
 def test_a_name_that_is_no_text_is_spelled_out(classifier: Classifier, phantom_jpeg: Path) -> None:
     name = phantom_jpeg.with_name("l\udcffsion.jpg")
     phantom_jpeg.rename(name)
-    row = judge_item(Item(name.name, str(name)), classifier)
+    [row] = judge_items([Item(name.name, str(name))], classifier)
     assert isinstance(row, Row)
     assert row.uri == r"l\udcffsion.jpg"
 
@@ -124,11 +128,45 @@ def test_whatever_a_reader_raises_is_one_row(
     def read(item: Item) -> Reading:
         raise raised
 
-    failure = judge_item(Item("x", "/x"), classifier, read=read)
+    [failure] = judge_items([Item("x", "/x")], classifier, read=read)
     assert isinstance(failure, Failure)
     assert failure.reason == reason
     assert failure.error.startswith("x: ")
     assert items.as_table([failure], 0).num_rows == 1
+
+
+def test_a_few_items_at_a_time_get_the_records_of_one_at_a_time(
+    classifier: Classifier, phantom_jpeg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [phantom_jpeg]
+    for number, kind in enumerate(("bcc", "skin", "nevus"), start=1):
+        image = draw(kind, size_px=(300 + number, 240), rng=np.random.default_rng(number))
+        paths += [save_image(image, tmp_path / f"{kind}.png"), tmp_path / f"none-{number}.jpg"]
+    some = [item_of(path) for path in paths]
+    told: list[None] = []
+    records = judge_items(some, classifier, tell=lambda: told.append(None))
+    assert len(told) == len(some) + 1
+    assert [record.uri for record in records] == [path.name for path in paths]
+    alone = [record for item in some for record in judge_items([item], classifier)]
+    assert [without_times(record) for record in records] == [without_times(one) for one in alone]
+
+    run = classifier._model.run
+
+    def stumble(batch: np.ndarray) -> object:
+        if np.array_equal(batch[0], load_pixels(paths[1]).rgb):
+            raise KeyError("odd")
+        return run(batch)
+
+    monkeypatch.setattr(classifier._model, "run", stumble)
+    records = judge_items(some, classifier)
+    assert isinstance(records[1], Failure)
+    assert records[1].reason == "unexpected"
+    others = [place for place in range(len(some)) if place != 1]
+    assert [without_times(records[n]) for n in others] == [without_times(alone[n]) for n in others]
+
+
+def without_times(record: Record) -> dict[str, object]:
+    return {name: value for name, value in asdict(record).items() if name not in TIMING_COLUMNS}
 
 
 def test_memory_that_runs_out_while_decoding_is_said_so(
@@ -140,7 +178,7 @@ def test_memory_that_runs_out_while_decoding_is_said_so(
         raise MemoryError
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
-    failure = judge_item(item_of(phantom_jpeg), classifier)
+    [failure] = judge_items([item_of(phantom_jpeg)], classifier)
     assert isinstance(failure, Failure)
     assert failure.reason == "out_of_memory"
 
@@ -153,8 +191,8 @@ def test_reasons_hold_those_of_imaging_each_once() -> None:
 def test_a_table_has_rows_and_failures_side_by_side(
     classifier: Classifier, phantom_jpeg: Path
 ) -> None:
-    row = judge_item(item_of(phantom_jpeg), classifier)
-    failure = judge_item(item_of(phantom_jpeg.with_name("none.jpg")), classifier)
+    [row] = judge_items([item_of(phantom_jpeg)], classifier)
+    [failure] = judge_items([item_of(phantom_jpeg.with_name("none.jpg"))], classifier)
     table = items.as_table([row, failure], 7, keep=("patient", "site"))
     assert table.schema == items.chunk_schema(("patient", "site"))
     assert table.column_names[:-2] == list(items.column_names(("patient", "site")))

@@ -17,7 +17,7 @@ from lesionlens.errors import LesionLensError
 from lesionlens.screening.items import Item, Row
 from lesionlens.screening.job import chunk_files
 from lesionlens.screening.progress import Pause, Snapshot, Stop
-from lesionlens.screening.worker import judge_item
+from lesionlens.screening.worker import judge_items
 from screening_kit import errors_of, items_in, rows_of, run, write_photos
 
 BAD = "screening_kit:read_badly"
@@ -44,7 +44,7 @@ def test_rows_are_those_of_the_classifier_for_any_number_of_workers(
     assert [row["uri"] for row in rows] == [item.uri for item in items]
     classifier = Classifier(bundle, views=1, threads=1, gate=False)
     for row, item in zip(rows, items, strict=True):
-        record = judge_item(item, classifier)
+        [record] = judge_items([item], classifier)
         assert isinstance(record, Row)
         assert {name: getattr(record, name) for name in row} == row
 

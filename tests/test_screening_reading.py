@@ -26,7 +26,7 @@ from lesionlens.screening import places, reading
 from lesionlens.screening.items import REASONS, Failure, Item
 from lesionlens.screening.reading import read_item
 from lesionlens.screening.sources import ImageSource, SourceOptions
-from lesionlens.screening.worker import judge_item
+from lesionlens.screening.worker import judge_items
 
 GOOD = {"0-good.jpg": jpeg(1), "z-good.jpg": jpeg(2)}
 
@@ -41,7 +41,7 @@ def outcomes(source: ImageSource, classifier: Classifier) -> dict[str, str]:
     """Judge all that a source has: by name, the reason of a failure or nothing."""
     found: dict[str, str] = {}
     for item in source:
-        record = judge_item(item, classifier)
+        [record] = judge_items([item], classifier)
         assert record.uri not in found
         found[record.uri] = record.reason if isinstance(record, Failure) else ""
         if isinstance(record, Failure):
@@ -230,7 +230,7 @@ def test_a_file_that_vanishes_is_one_failure(folder: Path, classifier: Classifie
     found = {}
     for item in ImageSource([str(folder)]):
         (folder / "m.jpg").unlink(missing_ok=True)  # after the folder was read
-        record = judge_item(item, classifier)
+        [record] = judge_items([item], classifier)
         found[record.uri] = getattr(record, "reason", "")
     assert found == {"0-good.jpg": "", "m.jpg": "not_found", "z-good.jpg": ""}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +13,7 @@ import numpy as np
 
 from lesionlens.screening.items import Failure, Item, as_table
 from lesionlens.screening.progress import Pause
-from lesionlens.screening.worker import judge_item
+from lesionlens.screening.worker import judge_items
 
 if TYPE_CHECKING:
     from lesionlens.classifier import Classifier
@@ -63,14 +62,11 @@ def estimate(
             sample.append(item)
         elif (place := int(rng.integers(n))) < SAMPLE:
             sample[place] = item
-    records, times = [], []
-    for item in sample[:1]:  # what is done once, loading decoders, is not the price of an image
-        judge_item(item, classifier)
-    for item in sample:
-        began = perf_counter()
-        records.append(judge_item(item, classifier))
-        times.append((perf_counter() - began) * 1e3)
-    image_ms = statistics.fmean(times) if times else 0.0
+    # What is done once, loading decoders, is not the price of an image.
+    judge_items(sample[:1], classifier)
+    began = perf_counter()
+    records = judge_items(sample, classifier)
+    image_ms = (perf_counter() - began) * 1e3 / max(1, len(sample))
     file = io.BytesIO()
     pq.write_table(as_table(records, 0), file, compression="zstd")
     size = file.tell() / len(sample) if sample else 0

@@ -23,6 +23,7 @@ from lesionlens.screening.progress import Tally
 
 if TYPE_CHECKING:
     from lesionlens.bundle import Bundle
+    from lesionlens.classifier import Classifier
     from lesionlens.screening.worker import Reader
 
 #: How often a worker says where it is.
@@ -64,7 +65,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Beat:
-    """The worker is about to judge the item of this index; -1: to write the chunk."""
+    """The worker is at the item of this index, or at a few from it on; -1: it writes the chunk."""
 
     index: int
 
@@ -108,7 +109,6 @@ def _work(tasks: IO[bytes], messages: IO[bytes]) -> None:
     from importlib import import_module
 
     from lesionlens.classifier import Classifier
-    from lesionlens.screening.worker import judge_item
     from lesionlens.screening.writing import write_chunk
 
     classifier = Classifier(
@@ -124,21 +124,36 @@ def _work(tasks: IO[bytes], messages: IO[bytes]) -> None:
         except EOFError:
             return
         began = perf_counter()
-        records: list[Record] = []
-        last_beat = -BEAT_S
-        for index, item in enumerate(task.items):
-            record = task.known.get(index)
-            if record is None:
-                if task.is_careful or monotonic() - last_beat >= BEAT_S:
-                    last_beat = monotonic()
-                    _send(messages, Beat(index))
-                record = judge_item(item, classifier, read=read)
-                if task.is_careful:
-                    _send(messages, Judged(index, record))
-            records.append(record)
+        records = _judge(task, classifier, read, messages)
         _send(messages, Beat(-1))
         write_chunk(task.path, records, task.number, keep=setup.keep)
         _send(messages, Wrote(Tally.of(records), perf_counter() - began))
+
+
+def _judge(task: Task, classifier: Classifier, read: Reader, messages: IO[bytes]) -> list[Record]:
+    """Return the records of a chunk; with care, item by item."""
+    from lesionlens.classifier import TOGETHER
+    from lesionlens.screening.worker import judge_items
+
+    last_beat = -BEAT_S
+    found = dict(task.known)
+    waiting = [index for index in range(len(task.items)) if index not in found]
+    n_together = 1 if task.is_careful else TOGETHER
+    for start in range(0, len(waiting), n_together):
+        indices = waiting[start : start + n_together]
+
+        def tell(first: int = indices[0]) -> None:
+            nonlocal last_beat
+            if task.is_careful or monotonic() - last_beat >= BEAT_S:
+                last_beat = monotonic()
+                _send(messages, Beat(first))
+
+        items = [task.items[index] for index in indices]
+        records = judge_items(items, classifier, read=read, tell=tell)
+        found.update(zip(indices, records, strict=True))
+        if task.is_careful:
+            _send(messages, Judged(indices[0], records[0]))
+    return [found[index] for index in range(len(task.items))]
 
 
 def _send(messages: IO[bytes], message: Any) -> None:
