@@ -331,9 +331,9 @@ def ours(files: list[str], workers: int) -> dict[str, Any]:
     """The local engine on the files, from when all workers are at work to the last answer."""
     import pyarrow.parquet as pq
 
-    from lesionlens.screening.job import make_settings
     from lesionlens.screening.progress import Snapshot, Stop
     from lesionlens.screening.running import Plan, run
+    from lesionlens.screening.settings import make_settings
     from lesionlens.screening.sources import ImageSource
 
     with tempfile.TemporaryDirectory() as name:

@@ -19,10 +19,11 @@ from PIL import Image
 
 from lesionlens.bundle import Bundle
 from lesionlens.screening.items import TIMING_COLUMNS, Item
-from lesionlens.screening.job import Job, make_settings
+from lesionlens.screening.job import Job
 from lesionlens.screening.local import LocalOptions, run_local
 from lesionlens.screening.progress import Listener, Meter, Pause, Stop
 from lesionlens.screening.reading import Reading, read_item
+from lesionlens.screening.settings import make_settings
 from lesionlens.screening.worker_process import Setup
 from lesionlens.screening.writing import RunFacts, Totals, finish
 

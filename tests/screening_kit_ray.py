@@ -12,10 +12,11 @@ import psutil
 
 from lesionlens.bundle import Bundle
 from lesionlens.screening.items import Item
-from lesionlens.screening.job import Job, make_settings
+from lesionlens.screening.job import Job
 from lesionlens.screening.progress import Listener, Meter, Pause, Stop
 from lesionlens.screening.ray_engine import RayOptions, run_ray
 from lesionlens.screening.reading import Reading, read_item
+from lesionlens.screening.settings import make_settings
 from lesionlens.screening.worker_process import Setup
 from lesionlens.screening.writing import RunFacts, Totals, finish
 

@@ -24,8 +24,9 @@ from lesionlens.errors import ImageError
 from lesionlens.screening import dividing, remote
 from lesionlens.screening.dicom import PATIENT_COLUMNS
 from lesionlens.screening.items import Item
-from lesionlens.screening.job import Job, make_settings
+from lesionlens.screening.job import Job
 from lesionlens.screening.reading import read_item
+from lesionlens.screening.settings import make_settings
 from lesionlens.screening.sources import ImageSource, SourceOptions
 from screening_kit import errors_of, rows_of, run
 from test_screening_archives import write_tar, write_zip

@@ -23,8 +23,10 @@ from lesionlens.errors import DataError, LesionLensError
 from lesionlens.screening import job as jobs
 from lesionlens.screening import writing
 from lesionlens.screening.items import Failure, Item, Row, column_names, key_of
-from lesionlens.screening.job import Job, Keys, Settings, Shard, make_settings
+from lesionlens.screening.job import Job
+from lesionlens.screening.keys import Keys
 from lesionlens.screening.progress import Pause
+from lesionlens.screening.settings import Settings, Shard, make_settings
 from lesionlens.screening.writing import RunFacts, finish, write_chunk
 
 FACTS = RunFacts("local", 2, 5, 2.0, False)

@@ -17,11 +17,12 @@ from lesionlens.bundle import Bundle
 from lesionlens.errors import LesionLensError
 from lesionlens.screening import ray_engine
 from lesionlens.screening.items import Failure, Item
-from lesionlens.screening.job import Job, make_settings
+from lesionlens.screening.job import Job
 from lesionlens.screening.progress import Meter, Stop, Tally
 from lesionlens.screening.ray_engine import RayOptions, run_ray
 from lesionlens.screening.ray_judge import Chunk, Made
 from lesionlens.screening.ray_pool import Desk
+from lesionlens.screening.settings import make_settings
 from lesionlens.screening.worker_process import Setup
 from lesionlens.screening.writing import RunFacts, finish, write_chunk
 

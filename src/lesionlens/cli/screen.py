@@ -224,9 +224,9 @@ def screen(
     console.require("screen", "bulk", "pyarrow")
     from lesionlens.bundle import load_bundle
     from lesionlens.screening.formats import parse_formats
-    from lesionlens.screening.job import Shard, make_settings
     from lesionlens.screening.progress import Stop
     from lesionlens.screening.running import Plan, run
+    from lesionlens.screening.settings import Shard, make_settings
     from lesionlens.screening.sources import ImageSource, SourceOptions
 
     if engine is Engine.RAY:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from lesionlens.errors import ImageError
 from lesionlens.screening.items import key_of, spelled
-from lesionlens.screening.job import Keys
+from lesionlens.screening.keys import Keys
 from lesionlens.screening.places import MAX_BYTES, Member, is_url, refusal
 
 #: Archives that a thread keeps open.

@@ -16,28 +16,19 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from lesionlens import __version__
 from lesionlens.errors import DataError, LesionLensError
 from lesionlens.files import atomic_write, read_json, write_json
-from lesionlens.screening.items import (
-    ERROR_COLUMNS,
-    SCHEMA_VERSION,
-    Item,
-    column_names,
-    key_of,
-)
-from lesionlens.screening.places import is_url, public_url
+from lesionlens.screening.items import Item, key_of
+from lesionlens.screening.keys import Keys
 from lesionlens.screening.progress import Pause
-
-if TYPE_CHECKING:
-    from lesionlens.bundle import Bundle
+from lesionlens.screening.settings import Settings, Shard
 
 #: The version of ``job.json``.
 FORMAT = 1
@@ -57,147 +48,6 @@ _LOCK_PATIENCE_S = 60.0
 PREVIEWS = "review-images"
 #: Folder of DICOM reports.
 REPORTS = "sr"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What makes rows what they are; of another value in any of these, another run."""
-
-    sources: tuple[str, ...]  # absolute paths; addresses without what lets one in
-    model_sha256: str  # of model.tflite
-    spec_sha256: str  # of what model.json says: temperatures, thresholds
-    policy: str
-    views: int
-    gate: bool
-    keep: tuple[str, ...] = ()  # columns of a source's table that are carried along
-    shard: str = ""  # "2/8": the second of eight parts; empty: the whole
-    schema: int = SCHEMA_VERSION
-    lesionlens: str = __version__  # which pixel path
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the settings as ``job.json`` has them."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
-
-
-def make_settings(
-    bundle: Bundle,
-    sources: Iterable[str],
-    *,
-    policy: str,
-    views: int | None = None,
-    gate: bool = True,
-    keep: Iterable[str] = (),
-    shard: Shard | None = None,
-) -> Settings:
-    """Return the settings of a run.
-
-    Args:
-        bundle: the model.
-        sources: as typed; paths are made absolute. Of an address the user, the password and the
-            signature are left out: others read run folders, and a signature that has run out is
-            given anew.
-        policy: one of ``verdicts.POLICIES``.
-        views: views averaged per image; None takes the bundle's own number.
-        gate: whether poor photos are told so instead of being judged.
-        keep: columns of a source's table that are carried along.
-        shard: which part of the sources.
-
-    Raises:
-        LesionLensError: the bundle has no such policy, ``views`` is out of range, or a column
-            to keep has a name that results use themselves.
-    """
-    import hashlib
-    import json
-
-    from lesionlens.views import check_views
-
-    bundle.spec.policy(policy)
-    keep = tuple(keep)
-    taken = sorted({*column_names(), *ERROR_COLUMNS} & set(keep))
-    if taken:
-        raise LesionLensError(
-            f"column {taken[0]!r}: cannot be carried along, as results have one of that name; "
-            "rename it in the table"
-        )
-    spec = json.dumps(bundle.spec.as_json(), sort_keys=True).encode()
-    return Settings(
-        sources=tuple(map(_source, sources)),
-        model_sha256=bundle.spec.sha256,
-        spec_sha256=hashlib.sha256(spec).hexdigest(),
-        policy=policy,
-        views=check_views(bundle.spec.views if views is None else views),
-        gate=gate,
-        keep=keep,
-        shard=str(shard) if shard else "",
-    )
-
-
-def _source(typed: str) -> str:
-    if is_url(typed):
-        return public_url(typed)
-    return typed if typed == "-" else os.path.abspath(typed)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One of several parts that together are the whole, told by name: the same on any machine."""
-
-    index: int  # from 1
-    n: int
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Return the shard that ``text`` means, such as ``2/8``.
-
-        Raises:
-            LesionLensError: it means none.
-        """
-        index, _, n = text.partition("/")
-        if not (index.isdecimal() and n.isdecimal() and 1 <= int(index) <= int(n)):
-            raise LesionLensError(
-                f"shard {text!r}: is not a part; write 2/8 for the second of eight, 1/8 to 8/8"
-            )
-        return cls(int(index), int(n))
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.n}"
-
-    @property
-    def folder(self) -> str:
-        """Name of the run folder of this part inside OUT."""
-        return f"shard-{self.index}-of-{self.n}"
-
-    def has(self, key: int) -> bool:
-        """Whether the item of this key belongs to the part."""
-        return key % self.n == self.index - 1
-
-
-class Keys:
-    """A set of 64-bit keys that takes 8 bytes each: 80 MB for ten million items."""
-
-    def __init__(self, keys: np.ndarray | None = None) -> None:
-        self._sorted = np.unique(np.empty(0, np.uint64) if keys is None else keys)
-        self._recent: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._sorted) + len(self._recent)
-
-    def __contains__(self, key: int) -> bool:
-        if key in self._recent:
-            return True
-        place = int(np.searchsorted(self._sorted, np.uint64(key)))
-        return place < len(self._sorted) and int(self._sorted[place]) == key
-
-    def add(self, key: int) -> bool:
-        """Add a key; return whether it is new."""
-        if key in self:
-            return False
-        self._recent.add(key)
-        if len(self._recent) > max(16_384, len(self._sorted) // 16):
-            recent = np.fromiter(self._recent, np.uint64, len(self._recent))
-            self._sorted = np.union1d(self._sorted, recent)
-            self._recent.clear()
-        return True
 
 
 class Job:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from lesionlens.errors import LesionLensError
 from lesionlens.files import check_free_space
 from lesionlens.screening.items import Item
-from lesionlens.screening.job import Job, Settings
+from lesionlens.screening.job import Job
 from lesionlens.screening.local import LocalOptions, run_local
 from lesionlens.screening.progress import Listener, Meter, Pause, Snapshot, Stop
+from lesionlens.screening.settings import Settings
 from lesionlens.screening.watching import watch
 from lesionlens.screening.worker_process import Setup
 from lesionlens.screening.writing import RunFacts, Totals, finish
