@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kit
@@ -11,6 +12,17 @@ import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Playwright
+
+#: Mouse, keys and scripts of the browser wait for a page that is frozen without end.
+_TIMEOUT_S = 180
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give up early on a page that hangs: none of these tests takes a minute, unless it is slow."""
+    for item in items:
+        is_ours = Path(__file__).parent in item.path.parents
+        if is_ours and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

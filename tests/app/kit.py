@@ -243,7 +243,7 @@ class App:
         self._wait_for(found)
         size = self.page.viewport_size or {"width": 0, "height": 0}
         for _ in range(40):
-            x, y, width, height = found.evaluate(_STANDS_STILL)
+            x, y, width, height = self._ask(_STANDS_STILL, found.element_handle())
             middle = y + height / 2
             if 0 <= middle <= size["height"] and 0 <= x + width / 2 <= size["width"]:
                 return x, y, width, height
@@ -254,7 +254,7 @@ class App:
 
     def settle(self) -> None:
         """Wait until the next frames are drawn."""
-        self.page.evaluate(_NEXT_FRAMES)
+        self._ask(_NEXT_FRAMES)
 
     def wait_for_text(self, text: str | re.Pattern[str]) -> Locator:
         """Wait until a text is on the screen or in a label; what is only announced is neither."""
@@ -280,6 +280,18 @@ class App:
                 f"{self.read()}\nand went wrong\n{self.problems}"
             ) from error
 
+    def _ask(self, script: str, element: Any = None) -> Any:
+        """Return what a script finds out; ``evaluate`` would wait for a frozen page without end."""
+        from playwright.sync_api import TimeoutError as TooLate
+
+        answer = f"async (element) => [await ({script})(element)]"  # which is true, whatever is in
+        try:
+            return self.page.wait_for_function(answer, arg=element, polling=100).json_value()[0]
+        except TooLate as error:
+            raise AssertionError(
+                f"the page at {self.page.url} is frozen: no script runs"
+            ) from error
+
     def has_text(self, text: str | re.Pattern[str]) -> bool:
         """Tell whether a text is there now; does not wait."""
         found = self.page.get_by_text(text).or_(self.page.get_by_label(text))
@@ -287,7 +299,7 @@ class App:
 
     def read(self) -> str:
         """Return all that a screen reader would read out, one line each."""
-        return str(self.page.evaluate(_READ_OUT))
+        return str(self._ask(_READ_OUT))
 
     def upload(self, path: Path | str, button: str) -> None:
         """Tap a button that asks for a file, and give it one."""
