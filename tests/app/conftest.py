@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kit
 import pytest
@@ -52,8 +52,16 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
+@pytest.fixture(scope="module")
+def kept(browser: Browser, server: kit.Server) -> Any:
+    """What a browser keeps of a consent: half the time that it takes to open the app."""
+    return kit.consent_of(browser, server.url)
+
+
 @pytest.fixture
-def open_app(browser: Browser, server: kit.Server) -> Iterator[Callable[..., kit.App]]:
+def open_app(
+    browser: Browser, server: kit.Server, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., kit.App]]:
     """A function that opens the app: ``open_app(size=kit.TABLET, language="id")``.
 
     At the end the pages are closed, and the test fails if a browser reported an error.
@@ -61,6 +69,8 @@ def open_app(browser: Browser, server: kit.Server) -> Iterator[Callable[..., kit
     opened: list[kit.App] = []
 
     def open_one(**options: object) -> kit.App:
+        if options.get("consent", True):
+            options["kept"] = request.getfixturevalue("kept")
         app = kit.App.open(browser, server.url, **options)  # type: ignore[arg-type]
         opened.append(app)
         return app

@@ -146,6 +146,15 @@ def through(proxy: str) -> tuple[str, str]:
 # ---------------------------------------------------------------- somebody at the page
 
 
+def consent_of(browser: Browser, url: str) -> Any:
+    """Go through the first screen; returns what the browser keeps of it, for ``App.open``."""
+    app = App.open(browser, url)
+    app.page.wait_for_function("localStorage.getItem('flutter.lesionlens.preferences') !== null")
+    kept = app.page.context.storage_state()
+    app.close()
+    return kept
+
+
 @dataclass
 class App:
     """The page of one browser session, in the hands of somebody.
@@ -170,6 +179,7 @@ class App:
         camera: bool = True,
         consent: bool = True,
         delay_ms: int = 0,
+        kept: Any = None,
     ) -> App:
         """Open the app in a browser profile of its own and wait for its first screen.
 
@@ -182,6 +192,8 @@ class App:
             camera: Whether the camera is allowed; else it is refused.
             consent: Whether to go through the first screen.
             delay_ms: How long every word of the server is on its way, as on a slow line.
+            kept: What the browser has kept of an earlier visit (``consent_of``): consent is not
+                asked for again.
         """
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
@@ -191,6 +203,7 @@ class App:
             color_scheme="dark" if dark else "light",
             permissions=["camera"] if camera else [],
             accept_downloads=True,
+            storage_state=kept,
         )
         context.set_default_timeout(_WAIT_MS)
         app = cls(context.new_page(), Texts(language))
@@ -200,7 +213,9 @@ class App:
             app.page.add_init_script(_SLOW_LINE.replace("DELAY_MS", str(delay_ms)))
         app.page.goto(url)
         app._turn_meanings_on()
-        if consent:
+        if kept is not None:
+            app.wait_for_text(app.texts("common.tab_scan"))
+        elif consent:
             app.agree()
         return app
 
