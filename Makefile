@@ -44,7 +44,8 @@ app: .make/app
 	@$(BIN)/lesionlens app --web $(ARGS)
 
 test: .make/dev
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		$(ARGS)
 
 test-fast: .make/test
 	@$(BIN)/python -m pytest -m "not train and not slow" $(ARGS)
