@@ -44,8 +44,7 @@ app: .make/app
 	@$(BIN)/lesionlens app --web $(ARGS)
 
 test: .make/dev
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
-		$(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-fast: .make/test
 	@$(BIN)/python -m pytest -m "not train and not slow" $(ARGS)

@@ -15,18 +15,9 @@ from PIL import Image
 
 from lesionlens import phantoms
 
-#: Files with tests of these kinds run first, in this order: their tests are few and long, and begun
-#: last they would keep one process busy while the others have nothing left to do.
-_LONG = ("train", "ray", "app")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first; skip what needs TensorFlow where there is none, and say why."""
-    rank: dict[Path, int] = {}
-    for item in items:
-        kinds = [n for n, kind in enumerate(_LONG) if item.get_closest_marker(kind)]
-        rank[item.path] = min([rank.get(item.path, len(_LONG)), *kinds])
-    items.sort(key=lambda item: rank[item.path])
+    """Skip what needs TensorFlow where there is none, and say how to get it."""
     if find_spec("tensorflow") is None:
         reason = "needs TensorFlow: pip install -e '.[train]' (make test does)"
         for item in items:
