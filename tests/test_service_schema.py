@@ -63,6 +63,9 @@ def check(described: Any, method: str, path: str, mode: GenerationMode, n_exampl
         max_examples=n_examples,
         deadline=None,
         database=None,
+        # The same requests every time: of some thousand bodies that it calls wrong, schemathesis
+        # now and then writes one as a right one, which is then no fault of ours.
+        derandomize=True,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
