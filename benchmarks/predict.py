@@ -159,8 +159,9 @@ def measure_answers(options: argparse.Namespace, big: bytes, small: bytes) -> No
     import numpy as np
     from PIL import Image
 
+    from bulk import pictures
     from lesionlens.bundle import load_bundle
-    from lesionlens.classifier import Classifier
+    from lesionlens.classifier import TOGETHER, Classifier
     from lesionlens.imaging import load_pixels
     from lesionlens.runtime import Model, load_interpreter_class
     from lesionlens.views import make_views
@@ -219,6 +220,20 @@ def measure_answers(options: argparse.Namespace, big: bytes, small: bytes) -> No
             "< 12x one view",
             f"{ours:.1f} ms",
             f"1 view: {base:.2f} ms",
+            ours / base,
+        )
+    for size in ((1024, 768), (4000, 3000)):
+        several = list(pictures(size, TOGETHER))
+        ours, base = in_turn(
+            lambda several=several: classifier.predict(several, views=10),
+            lambda several=several: [classifier.predict(one, views=10) for one in several],
+            repeats,
+        )
+        row(
+            f"an image of {size[0]} x {size[1]} in a list, 10 views",
+            "",
+            f"{ours / TOGETHER:.1f} ms",
+            f"one call an image: {base / TOGETHER:.1f} ms",
             ours / base,
         )
     views = make_views(load_pixels(small).rgb, 10)

@@ -4,10 +4,9 @@
 
 Times are CPU time of one thread (``thread_time``), which other work on the machine stretches much
 less than it does wall-clock time; medians over eights, as a worker judges them, of ``--n`` drawn
-JPEGs a size. Reading is from the page
-cache: what a disk or a network adds is the bandwidth that the last table asks for. The driver's
-cost of a chunk is what ``ray_engine`` does in its one process: take and pickle 256 items, write and
-count what comes back.
+JPEGs a size. Reading is from the page cache: what a disk or a network adds is the bandwidth that
+the last table asks for. The driver's cost of a chunk is what ``ray_engine`` does in its one
+process: take and pickle 256 items, write and count what comes back.
 """
 
 from __future__ import annotations

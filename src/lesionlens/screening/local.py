@@ -272,7 +272,7 @@ class Engine:
             if has_slept:  # we were stopped, and could not hear
                 worker.heard = now
             if worker.is_ready:
-                # The item that it is at now began at most so long after the last beat.
+                # What it is at now, one to read or a few to judge, began so soon after a beat.
                 allowed = self.options.timeout_s + wire.BEAT_S
                 is_overdue = worker.task is not None and worker.index >= 0
             else:
