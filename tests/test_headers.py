@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +14,9 @@ from PIL import Image, features
 from lesionlens import headers, imaging
 from lesionlens.errors import ImageError
 from lesionlens.imaging import load_pixels
+from memory_kit import growth_alone
 
 SIZE_PX = (3000, 2000)
-_CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def encoded(image: Image.Image, file_format: str, **options: object) -> bytes:
@@ -145,17 +141,10 @@ KINDS: dict[str, Callable[[Image.Image], bytes]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def alone() -> Iterator[ProcessPoolExecutor]:
-    """A process with nothing else in it: threads of a test run add to a peak, or free meanwhile."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield pool
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory can be reset on Linux only")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_counted_is_what_decoding_takes(
-    kind: str, photo: Image.Image, alone: ProcessPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    kind: str, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "webp" in kind and not features.check("webp"):
         pytest.skip("Pillow was built without WebP")
@@ -163,9 +152,7 @@ def test_what_is_counted_is_what_decoding_takes(
         content = KINDS[kind](photo)
     except OSError:
         pytest.skip("libtiff was built without this compression")
-    peak = alone.submit(peak_bytes, content).result()
-    if peak is None:
-        pytest.skip("the peak of memory cannot be reset here")
+    peak = growth_alone(decode, content)
     monkeypatch.setattr(imaging, "MAX_DECODED_BYTES", peak * 1.5 + 20e6)
     load_pixels(content)
     # Within 4 %, and what the decoder keeps whatever the size.
@@ -174,19 +161,7 @@ def test_what_is_counted_is_what_decoding_takes(
         load_pixels(content)
 
 
-def peak_bytes(content: bytes) -> int | None:
-    """Return how far this process grows while it decodes an image; None if it cannot be seen."""
+def decode(content: bytes) -> Iterator[None]:
     load_pixels(content)  # what is loaded the first time is no matter of the image
-    try:
-        ctypes.CDLL(None).malloc_trim(0)  # what is free already would be taken first
-        _CLEAR_REFS.write_text("5", encoding="ascii")
-    except (OSError, AttributeError):
-        return None
-    before = _status("VmRSS:")
+    yield
     load_pixels(content)
-    return _status("VmHWM:") - before
-
-
-def _status(name: str) -> int:
-    words = Path("/proc/self/status").read_text(encoding="ascii").split()
-    return int(words[words.index(name) + 1]) * 1024

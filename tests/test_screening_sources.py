@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +23,7 @@ from lesionlens.screening import walking
 from lesionlens.screening.places import public_url
 from lesionlens.screening.reading import read_item
 from lesionlens.screening.sources import ImageSource, SourceOptions
+from memory_kit import growth_alone
 
 
 def touch(root: Path, *names: str) -> None:
@@ -102,24 +102,22 @@ class _FakeEntry:
 
 
 @pytest.mark.parametrize("n", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_a_folder_of_very_many_is_listed_in_flat_memory(
-    n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_very_many_is_listed_in_flat_memory(n: int, tmp_path: Path) -> None:
+    assert growth_alone(list_very_many, n, tmp_path) < 24 << 20
+
+
+def list_very_many(n: int, folder: Path) -> Iterator[None]:
     @contextmanager
     def scandir(path: str) -> Iterator[Iterator[_FakeEntry]]:
         # In no order: 7 is prime to n.
         yield (_FakeEntry(f"ISIC_{i * 7_777_777 % n:07}.jpg") for i in range(n))
 
-    monkeypatch.setattr(walking.os, "scandir", scandir)
-    process = psutil.Process()
-    list(zip(range(10), ImageSource([str(tmp_path)]), strict=False))
-    before, most = process.memory_info().rss, 0
-    for index, item in enumerate(ImageSource([str(tmp_path)])):
+    walking.os.scandir = scandir  # in a process that ends with this
+    list(zip(range(10), ImageSource([str(folder)]), strict=False))
+    yield
+    for index, item in enumerate(ImageSource([str(folder)])):
         assert item.uri == f"ISIC_{index:07}.jpg"
-        if index % 10_000 == 0:
-            most = max(most, process.memory_info().rss - before)
     assert index == n - 1
-    assert most < 24 << 20
 
 
 # Patterns ----------------------------------------------------------------------------------------
@@ -281,13 +279,17 @@ def test_a_long_table_is_read_in_flat_memory(tmp_path: Path) -> None:
     with (tmp_path / "all.csv").open("w") as file:
         file.write("path,age\n")
         file.writelines(f"images/ISIC_{n:07}.jpg,60\n" for n in range(100_000))
-    source = iter(ImageSource([str(tmp_path / "all.csv")]))
     began = time.perf_counter()
-    next(source)
+    next(iter(ImageSource([str(tmp_path / "all.csv")])))
     assert time.perf_counter() - began < 1
-    before = psutil.Process().memory_info().rss
+    assert growth_alone(list_table, tmp_path / "all.csv") < 16 << 20
+
+
+def list_table(path: Path) -> Iterator[None]:
+    source = iter(ImageSource([str(path)]))
+    next(source)
+    yield
     assert sum(1 for _ in source) == 99_999
-    assert psutil.Process().memory_info().rss - before < 16 << 20
 
 
 # Several, none, and names ------------------------------------------------------------------------
