@@ -200,7 +200,7 @@ def compare_threads(folder: Path, n_workers: int, n_rounds: int = 7) -> None:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=20_000, help="at 70 % of the peak")
+    parser.add_argument("--requests", type=int, default=20_000, help="at 70 %% of the peak")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--peak", type=int, default=1500, help="requests that the peak is taken of")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from lesionlens.cli.main import app
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+PROGRAMS = {  # those of our programs beside the verbs that take options, and their text
+    path: text
+    for path in (*sorted((ROOT / "benchmarks").glob("*.py")), ROOT / "tests/fuzz/decoders.py")
+    if "ArgumentParser(" in (text := path.read_text(encoding="utf-8"))
+}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -72,6 +78,23 @@ def test_the_check_itself_finds_what_does_not_exist() -> None:
         with pytest.raises(AssertionError, match=missing):
             check_words(words)
     assert ["predict", "lesion.jpg"] in commands(ROOT / "README.md", "lesionlens")
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
+def test_a_benchmark_helps_and_has_the_options_that_the_docs_give_it(path: Path) -> None:
+    command = [sys.executable, str(path), "--help"]
+    helped = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert helped.returncode == 0, helped.stderr
+    options = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", helped.stdout))
+    name = path.relative_to(ROOT).as_posix()
+    pages = [words for page in PAGES for words in commands(page, "python")]
+    for words in [
+        *pages,
+        *map(str.split, re.findall(r"^ +python (.*)", PROGRAMS[path], re.MULTILINE)),
+    ]:
+        if words[:1] == [name]:
+            given = {word.strip("[]") for word in words if word.strip("[").startswith("-")}
+            assert given <= options, f"{name} has no {given - options}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
