@@ -175,7 +175,7 @@ def test_a_watched_folder_may_stay_empty_for_longer_than_ray_waits_for_progress(
         items = items_in(photos)
         yield from items[:30]
         yield Pause()
-        time.sleep(15)
+        time.sleep(9)
         yield from items[30:]
 
     context = ray.data.DataContext.get_current()

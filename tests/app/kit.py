@@ -176,6 +176,7 @@ class App:
         size: tuple[int, int] = PHONE,
         language: str = "en",
         dark: bool = False,
+        calm: bool = False,
         camera: bool = True,
         consent: bool = True,
         delay_ms: int = 0,
@@ -189,6 +190,8 @@ class App:
             size: Of the screen, in CSS pixels.
             language: Of the browser: en, id, es, pt or fr.
             dark: Whether the system is dark.
+            calm: Whether the system asks for less motion; a test that has no use for it is then
+                through in half the time.
             camera: Whether the camera is allowed; else it is refused.
             consent: Whether to go through the first screen.
             delay_ms: How long every word of the server is on its way, as on a slow line.
@@ -201,6 +204,7 @@ class App:
                 language
             ],
             color_scheme="dark" if dark else "light",
+            reduced_motion="reduce" if calm else "no-preference",
             permissions=["camera"] if camera else [],
             accept_downloads=True,
             storage_state=kept,

@@ -127,11 +127,11 @@ def test_back_leads_home_from_everywhere(open_app: OpenApp, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_fifty_scans_in_a_row_leave_memory_flat(
+def test_scans_in_a_row_leave_memory_flat(
     open_app: OpenApp, server: kit.Server, tmp_path: Path
 ) -> None:
     photos = [save(tmp_path, kind, 1) for kind in ("bcc", "skin", "scc", "nevus")]
-    app = open_app()
+    app = open_app(calm=True)
     process = psutil.Process(server.process.pid)
 
     def scan(number: int) -> None:
@@ -142,7 +142,7 @@ def test_fifty_scans_in_a_row_leave_memory_flat(
     for number in range(5):  # what is loaded once is loaded
         scan(number)
     before = process.memory_info().rss
-    for number in range(50):
+    for number in range(25):  # benchmarks/app.py makes fifty
         scan(number)
     added_mb = (process.memory_info().rss - before) / 2**20
-    assert added_mb < 60
+    assert added_mb < 30

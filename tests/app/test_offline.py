@@ -93,7 +93,7 @@ def test_a_whole_visit_asks_nobody_outside(
     with kit.recorder() as (proxy, asked), watched(server.process.pid) as connected:
         browser = kit.launch(playwright, *kit.through(proxy))
         try:
-            app = kit.App.open(browser, server.url)
+            app = kit.App.open(browser, server.url, calm=True)
             requested: list[str] = []
             app.page.on("request", lambda request: requested.append(request.url))
             visit(app, phantom_jpeg)
@@ -116,7 +116,7 @@ def test_a_whole_visit_asks_nobody_outside(
 
 
 def test_the_policy_stops_a_page_that_would_send_something(open_app: OpenApp) -> None:
-    app = open_app(consent=False)
+    app = open_app(consent=False, calm=True)
     tried = app.page.evaluate(
         """async () => {
           const blocked = [];
@@ -156,7 +156,7 @@ def test_python_connects_to_nobody_and_writes_no_file(
     try:
         browser = kit.launch(playwright)
         try:
-            visit(kit.App.open(browser, server.url), phantom_jpeg)
+            visit(kit.App.open(browser, server.url, calm=True), phantom_jpeg)
         finally:
             browser.close()
     finally:
@@ -169,7 +169,7 @@ def test_python_connects_to_nobody_and_writes_no_file(
 
 
 def test_two_browsers_see_nothing_of_each_other(open_app: OpenApp, phantom_jpeg: Path) -> None:
-    one, other = open_app(), open_app()
+    one, other = open_app(calm=True), open_app(calm=True)
     texts = one.texts
     for app in (one, other):
         app.tap(texts("common.tab_history"), role="tab")
@@ -186,7 +186,7 @@ def test_two_browsers_see_nothing_of_each_other(open_app: OpenApp, phantom_jpeg:
 def test_a_dropped_and_a_pasted_picture_are_taken_in(open_app: OpenApp, phantom_jpeg: Path) -> None:
     picture = phantom_jpeg.read_bytes()
     for kind in ("drop", "paste"):
-        app = open_app()
+        app = open_app(calm=True)
         assert app.drop("dragged.png", b"", kind="dragover")
         assert app.page.locator("#door").count() == 1
         assert app.drop("picture.jpg", picture, kind=kind)
@@ -195,7 +195,7 @@ def test_a_dropped_and_a_pasted_picture_are_taken_in(open_app: OpenApp, phantom_
 
 
 def test_a_refused_camera_is_told_and_a_picture_can_be_chosen_instead(open_app: OpenApp) -> None:
-    app = open_app(camera=False)
+    app = open_app(camera=False, calm=True)
     app.tap(app.texts("scan.start_camera"))
     app.wait_for_text(app.texts("scan.refused"))
     app.wait_for(app.texts("scan.choose"))
@@ -210,7 +210,7 @@ def test_a_picture_of_30_mb_is_taken_and_one_of_65_is_refused(
     assert large.stat().st_size > 30_000_000
     with huge.open("wb") as file:
         file.truncate(MAX_PHOTO_BYTES + 1)
-    app = open_app()
+    app = open_app(calm=True)
     app.upload(huge, app.texts("scan.choose"))
     app.wait_for_text(app.texts.size(MAX_PHOTO_BYTES))  # at once: nothing was read
     app.upload(large, app.texts("scan.choose"))

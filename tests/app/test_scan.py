@@ -146,7 +146,7 @@ def test_a_phones_heic_is_refused_in_words_and_the_next_photo_is_taken(
 def test_what_matters_is_in_sight_at_every_size(
     open_app: OpenApp, photo: Path, size: tuple[int, int]
 ) -> None:
-    app = open_app(size=size, dark=size in (kit.PHONE, kit.LAPTOP))
+    app = open_app(size=size, dark=size in (kit.PHONE, kit.LAPTOP), calm=True)
     texts = app.texts
     choose(app, photo)
 

@@ -52,7 +52,7 @@ def write(app: kit.App, label: str, text: str) -> None:
 
 
 def test_an_empty_history_invites(open_app: OpenApp) -> None:
-    app = open_app()
+    app = open_app(calm=True)
     open_history(app)
     app.wait_for_text(app.texts("history.empty_title"))
     app.tap(app.texts("history.first_scan"))
@@ -62,7 +62,7 @@ def test_an_empty_history_invites(open_app: OpenApp) -> None:
 def test_a_scan_is_found_again_noted_on_taken_elsewhere_and_brought_back(
     open_app: OpenApp, photo: Path, tmp_path: Path
 ) -> None:
-    app = open_app()
+    app = open_app(calm=True)
     texts, page = app.texts, app.page
     scan(app, photo)
     app.tap(texts("result.new_scan"))
@@ -110,7 +110,7 @@ def test_a_scan_is_found_again_noted_on_taken_elsewhere_and_brought_back(
 
 
 def test_two_browsers_do_not_see_one_anothers_history(open_app: OpenApp, photo: Path) -> None:
-    mine, other = open_app(), open_app()
+    mine, other = open_app(calm=True), open_app(calm=True)
     scan(mine, photo)
     open_history(other)
     other.wait_for_text(other.texts("history.empty_title"))

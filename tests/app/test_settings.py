@@ -115,7 +115,7 @@ def test_the_page_follows_the_systems_light_and_dark(open_app: OpenApp) -> None:
 def test_every_page_of_settings_can_be_read_at_every_size(
     open_app: OpenApp, size: tuple[int, int]
 ) -> None:
-    app = open_app(size=size)
+    app = open_app(size=size, calm=True)
     app.page.evaluate(KEEP_TEXT_SIZE, str(TEXT_SCALES[-1]))
     app.reload()
     settings(app)
