@@ -222,7 +222,7 @@ def measure_answers(options: argparse.Namespace, big: bytes, small: bytes) -> No
             f"1 view: {base:.2f} ms",
             ours / base,
         )
-    for size in ((1024, 768), (4000, 3000)):
+    for size in ((600, 450), (1024, 768), (4000, 3000)):
         several = list(pictures(size, TOGETHER))
         ours, base = in_turn(
             lambda several=several: classifier.predict(several, views=10),
@@ -230,7 +230,7 @@ def measure_answers(options: argparse.Namespace, big: bytes, small: bytes) -> No
             repeats,
         )
         row(
-            f"an image of {size[0]} x {size[1]} in a list, 10 views",
+            f"an image of {size[0]} x {size[1]} in a list of {TOGETHER}, 10 views",
             "",
             f"{ours / TOGETHER:.1f} ms",
             f"one call an image: {base / TOGETHER:.1f} ms",

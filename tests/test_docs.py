@@ -87,11 +87,10 @@ def test_a_benchmark_helps_and_has_the_options_that_the_docs_give_it(path: Path)
     assert helped.returncode == 0, helped.stderr
     options = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", helped.stdout))
     name = path.relative_to(ROOT).as_posix()
-    pages = [words for page in PAGES for words in commands(page, "python")]
-    for words in [
-        *pages,
-        *map(str.split, re.findall(r"^ +python (.*)", PROGRAMS[path], re.MULTILINE)),
-    ]:
+    said = [line.split() for line in re.findall(r"^ +python (.*)", PROGRAMS[path], re.MULTILINE)]
+    for page in PAGES:
+        said += commands(page, "python")
+    for words in said:
         if words[:1] == [name]:
             given = {word.strip("[]") for word in words if word.strip("[").startswith("-")}
             assert given <= options, f"{name} has no {given - options}"

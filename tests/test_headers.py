@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -141,7 +140,6 @@ KINDS: dict[str, Callable[[Image.Image], bytes]] = {
 }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory can be reset on Linux only")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_counted_is_what_decoding_takes(
     kind: str, photo: Image.Image, monkeypatch: pytest.MonkeyPatch

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from lesionlens.saliency import Explanation
 
 #: So many images of a list go through a stage before the next begins, whose code and data then
-#: stay in the processor's caches: 3 % less time at 1024 x 768, 0 to 2 % at 12 megapixels
-#: (benchmarks/predict.py).
+#: stay in the processor's caches: 3 to 4 % less time at 1024 x 768, 0 to 2 % at 12
+#: megapixels (benchmarks/predict.py).
 TOGETHER = 8
 
 
