@@ -23,6 +23,7 @@ from PIL import Image
 
 import tiny_model
 from lesionlens import phantoms
+from lesionlens.screening import watching
 from lesionlens.screening.items import Item
 from lesionlens.screening.progress import Stop
 from lesionlens.screening.watching import watch
@@ -370,6 +371,32 @@ def test_a_look_takes_files_only_once_they_have_stayed_as_they_are(
         ["old.jpg", "ahead.jpg", "u"],
         [],
     ]
+
+
+@pytest.mark.parametrize("ahead_s", [0, 3600])  # an hour: a clock on another machine that is wrong
+def test_a_pause_behind_a_look_is_not_taken_for_the_age_of_a_file(
+    ahead_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growing = tmp_path / "growing.jpg"
+    growing.touch()
+    began = time.time()
+    os.utime(growing, (began + ahead_s, began + ahead_s))
+    clock = SimpleNamespace(now=0.0, pause_s=0.0)
+    monkeypatch.setattr(time, "time", lambda: began + clock.now)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+
+    def look_and_be_stopped(path: str) -> os.stat_result:
+        found = os.stat(path)
+        clock.now += clock.pause_s
+        return found
+
+    monkeypatch.setattr(watching, "os", SimpleNamespace(stat=look_and_be_stopped))
+    item, first, second = Item("growing.jpg", str(growing)), {}, {}
+    assert not watching.is_settled(item, {}, first)
+    clock.now, clock.pause_s = 1.0, 10.0  # what was seen is that it is a second old
+    assert not watching.is_settled(item, first, second)
+    clock.pause_s = 0.0
+    assert watching.is_settled(item, second, {})
 
 
 def test_it_works_on_pictures_of_every_format(run: Run, tmp_path: Path) -> None:

@@ -56,15 +56,16 @@ def is_settled(
         before: of an earlier look, by location: size and time of change, and since when.
         seen: the same of this look; added to.
     """
+    wall, now = time.time(), time.monotonic()  # first: a pause behind the look is no age of a file
     try:
         status = os.stat(item.location)
     except OSError:  # no file of this machine, or gone: whoever reads it says so
         return True
     changed = max(status.st_mtime, status.st_ctime)
-    if time.time() - changed < STABLE_S:
+    if wall - changed < STABLE_S:
         mark = (status.st_size, status.st_mtime_ns)
         known = before.get(item.location)
         since = known[1] if known and known[0] == mark else time.monotonic()
         seen[item.location] = (mark, since)
-        return time.monotonic() - since >= STABLE_S
+        return now - since >= STABLE_S
     return True
