@@ -9,11 +9,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
 
 from lesionlens import phantoms
+
+# Hypothesis's own profile for CI: the same examples every time, and no limit to what one takes,
+# which a busy machine passes now and then. --hypothesis-profile=default looks for new ones.
+hypothesis.settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
