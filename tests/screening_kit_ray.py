@@ -70,6 +70,13 @@ def read_slowly(item: Item) -> Reading:
 
 
 def read_and_sign(item: Item) -> Reading:
-    """Read an item, and leave a file that is named for the process that does so."""
-    Path(item.location).parent.with_name("signed").joinpath(str(os.getpid())).touch()
-    return read_slowly(item)
+    """Read an item, and leave a file that is named for the process that does so.
+
+    The first waits for a second, so that one that starts late has its share.
+    """
+    signed = Path(item.location).parent.with_name("signed")
+    signed.joinpath(str(os.getpid())).touch()
+    until = time.monotonic() + 20
+    while len(list(signed.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    return read_item(item)
