@@ -92,7 +92,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     reader.start()
     with files.atomic_write(pipe) as file:
         file.write("through")
-    reader.join(timeout=10)
+    reader.join(timeout=60)
     assert read == ["through"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
