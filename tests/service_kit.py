@@ -58,7 +58,7 @@ def make_service(
         spec,
         host=host,
         tokens=Tokens(tokens),
-        limits=Limits(**{"rate_per_s": 0.0, **limits}),
+        limits=Limits(**{"rate_per_s": 0.0, "timeout_s": 120.0, **limits}),
         meters=meters or Meters(spec),
         journal=Journal((lines if lines is not None else []).append),
     )

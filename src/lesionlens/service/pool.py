@@ -95,9 +95,10 @@ class Pool:
     def close(self) -> None:
         """End the workers, whatever they are doing; open questions raise TimeoutError."""
         self._is_closing = True
+        self._threads.shutdown(wait=False, cancel_futures=True)  # no thread takes another now
         for worker in self._workers:
             worker.kill()
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown()
         for worker in self._workers:
             worker.end()
 
@@ -132,6 +133,8 @@ class Pool:
             raise TimeoutError
         self._on_restart()
         worker.restart()
+        if self._is_closing:  # meanwhile, and it was the one before that was ended
+            worker.kill()
 
 
 def _check_time(until: float) -> None:
