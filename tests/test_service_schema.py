@@ -113,6 +113,7 @@ def test_schemathesis_finds_nothing_at_a_server_that_runs(tmp_path: Path) -> Non
                 "run", f"{server.url}/openapi.json", "--max-examples", "50", "--seed", "1",
                 "--header", f"Authorization: Bearer {TOKEN}", "--no-color",
                 "--generation-database", "none", "--suppress-health-check", "all",
+                "--request-timeout", "60",
             ],
             cwd=tmp_path, env={**os.environ, "SCHEMATHESIS_HOOKS": "hooks"},
             capture_output=True, text=True, timeout=600, check=False,
