@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(fault.status, {"detail": "no"}, fault.headers)
             return
         if fault and fault.kind == "silence":
-            archive.go_on.wait(5)
+            archive.go_on.wait(300)
             self.close_connection = True
             return
         if archive.signature and parameters.get("signature") != archive.signature:
@@ -223,10 +223,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if fault:
             body = body[: len(body) // 2]
-        self.wfile.write(body)
+        # Before it goes out: the client may be done with it before this thread goes on.
         archive.log(Served(isic_id, status, start, start + len(body)))
+        self.wfile.write(body)
         if fault and fault.kind == "stall":
             archive.stalled.release()
-            archive.go_on.wait(20)
+            archive.go_on.wait(300)
         if fault:
             self.close_connection = True
