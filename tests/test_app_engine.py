@@ -186,9 +186,12 @@ def test_the_page_goes_on_while_a_photo_is_judged() -> None:
             ticks += 1
         return ticks, await judging
 
-    ticks, answer = asyncio.run(run())
-    assert ticks >= 3
-    assert answer.prediction.views == 10
+    for _ in range(20):  # a busy machine may leave this thread out for as long as one judging takes
+        ticks, answer = asyncio.run(run())
+        assert answer.prediction.views == 10
+        if ticks >= 3:
+            return
+    pytest.fail("the page stood still every time")
 
 
 def test_what_the_photo_says_of_itself_is_not_kept() -> None:

@@ -732,11 +732,9 @@ from pathlib import Path
 from app_kit import make_session
 import sample_scans
 session = make_session(engine=object(), folder=Path(sys.argv[1]))
-number = session.history.count()
-while True:
+for number in range(300):  # no more, lest it fill a disk while whoever kills it does not run
     scan = sample_scans.save(session.history, number, photo=sample_scans.jpeg(number, 200_000))
     print(scan.id, flush=True)
-    number += 1
 """
 
 

@@ -267,7 +267,7 @@ def test_the_camera_comes_back_with_the_screen_and_with_the_app() -> None:
 def test_leaving_while_the_camera_starts_calls_it_off() -> None:
     class Slow(FakeDevice):
         async def start_camera(self, *, front: bool = False) -> Any:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
 
     async def work(session: Session) -> None:
         opening = asyncio.create_task(session.scanning.filming.open())
@@ -276,7 +276,7 @@ def test_leaving_while_the_camera_starts_calls_it_off() -> None:
         assert session.texts("scan.camera_starting") in texts_of(screen_of(session))
         session.navigation.go("/learn")
         await session.scanning.settle()
-        await asyncio.wait_for(opening, 1)
+        await asyncio.wait_for(opening, 60)
 
     assert play(work, device=Slow()).state.camera.status == "off"
 
