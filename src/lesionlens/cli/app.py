@@ -123,17 +123,6 @@ def _open_window(engine: Engine, language: str, folder: Path | None) -> None:
     run_window(make_main(engine, folder=folder or data_folder(), language=language))
 
 
-def _usual_port(host: str) -> int:
-    """Return the port that the app is found at, or 0 for any other where that one is taken."""
-    from lesionlens.addresses import listen
-
-    try:
-        listen(host, USUAL_PORT).close()
-    except LesionLensError:
-        return 0
-    return USUAL_PORT
-
-
 def _serve(
     engine: Engine, language: str, *, host: str, port: int | None, open_browser: bool
 ) -> None:
@@ -159,5 +148,12 @@ def _serve(
         language=language,
         on_session=lambda page, session: open_door(page, session.scanning.receive),
     )
-    port = _usual_port(host) if port is None else port
-    serve(main, host=host, port=port, open_browser=open_browser, on_ready=ready)
+    # Not asked first whether the usual port is free: another one may take it in between.
+    for number in (USUAL_PORT, 0) if port is None else (port,):
+        try:
+            serve(main, host=host, port=number, open_browser=open_browser, on_ready=ready)
+        except LesionLensError:
+            if number != USUAL_PORT or port is not None:
+                raise
+        else:
+            return
