@@ -200,11 +200,13 @@ def test_manifest_is_never_ahead_of_the_pixels_when_killed(tmp_path: Path) -> No
         "prepare._CHUNK = 8\nroot = Path(sys.argv[1])\n"
         "frames = [Frame(f'image_{i}', root / 'images' / f'image_{i}.jpg', Label.BCC)"
         " for i in range(300)]\n"
-        "prepare.prepare_cache(frames, root / 'cache', advance=lambda n: time.sleep(0.005))\n"
+        "done = []\ndef advance(n):\n    done.append(n)\n"
+        "    time.sleep(0.005 if len(done) < 200 else 120)\n"  # it is killed before it ends
+        "prepare.prepare_cache(frames, root / 'cache', advance=advance)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
     manifest = tmp_path / "cache" / "manifest.csv"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (manifest.exists() and manifest.read_text().count("\n") > 40):
         assert time.monotonic() < deadline
         assert process.poll() is None, "it ended before it could be killed"
