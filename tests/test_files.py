@@ -74,6 +74,37 @@ def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path) -> None:
     assert modes[0] == modes[1]
 
 
+def test_threads_that_write_leave_the_mask_of_the_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one for all threads: two that changed it to read it left it at 0 for good."""
+    half_way = threading.Barrier(2)
+    umask = os.umask
+
+    def slow(mask: int) -> int:
+        before = umask(mask)
+        half_way.wait(60)
+        return before
+
+    monkeypatch.setattr(files.os, "umask", slow)
+
+    def write(name: str) -> None:
+        with files.atomic_write(tmp_path / name) as file:
+            file.write("x")
+
+    before = umask(0o027)
+    try:
+        writers = [threading.Thread(target=write, args=[name]) for name in "ab"]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert umask(0o027) == 0o027
+    finally:
+        umask(before)
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"} == {0o640}
+
+
 def test_a_link_goes_on_pointing_to_what_was_written(tmp_path: Path) -> None:
     real, link = tmp_path / "real.txt", tmp_path / "link.txt"
     link.symlink_to(real)

@@ -7,8 +7,8 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,17 +42,14 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
             return
         target = Path(os.path.realpath(path))  # a link goes on pointing to what is written
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name}.", suffix=".part"
-        )
-        temporary = Path(name)
-        with open(descriptor, mode, **options) as file:
+        beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        # Not one of tempfile's: to give those the permissions of an ordinary file, the mask has to
+        # be asked for by changing it, and it is one for all threads.
+        with open(beside, mode.replace("w", "x"), **options) as file:
+            temporary = beside
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
         temporary = None
     except OSError as error:
