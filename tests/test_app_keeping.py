@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -371,6 +372,35 @@ def test_a_scan_is_deleted_with_notes_that_are_not_saved_yet(
     assert message is not None
     assert not message.is_error
     assert session.state.route == "/history"
+
+
+def test_notes_whose_typing_pauses_while_their_scan_is_deleted_are_no_error(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(session)
+    go(session, "/history")
+    go(session, "/history/scans/1")
+    monkeypatch.setattr(annotating, "SAVE_DELAY_S", 0.02)
+    delete, has_paused, said = session.history.delete, threading.Event(), list[str]()
+
+    def slowly(*scan_ids: int) -> None:
+        delete(*scan_ids)
+        assert has_paused.wait(60)
+
+    def say(text: str, *, is_error: bool = False) -> None:
+        said.append(f"error: {text}" if is_error else text)
+
+    monkeypatch.setattr(session.history, "delete", slowly)
+    monkeypatch.setattr(session, "say", say)
+
+    async def type_and_delete() -> None:
+        typing = asyncio.create_task(session.annotating.type_notes(1, "never mind"))
+        typing.add_done_callback(lambda _: has_paused.set())
+        await asyncio.sleep(0)
+        await session.keeping.delete(1)
+
+    asyncio.run(type_and_delete())
+    assert said == [session.texts("history.deleted", count=1)]
 
 
 def test_notes_are_saved_when_the_window_is_closed(tmp_path: Path) -> None:

@@ -225,8 +225,9 @@ class Annotating:
 
     @guarded
     async def _delete_lesion(self, lesion_id: int, *, with_scans: bool) -> None:
+        self.forget_typing()  # it may pause while this takes
         await in_thread(self.session, lambda it: it.delete_lesion(lesion_id, with_scans=with_scans))
-        self.forget_typing()
+        self.forget_typing()  # letters that came meanwhile
         self.session.state.opened = Opened()  # what was typed goes, too
         self.session.navigation.back()
         await self.session.keeping.reload()

@@ -284,11 +284,12 @@ class Keeping:
         """Delete scans for good, and close those that are open."""
         texts = self.session.texts
         self.session.state.busy = texts("history.deleting")
+        self.session.annotating.forget_typing()  # it may pause while this takes
         await in_thread(self.session, lambda it: it.delete(*scan_ids))
         opened = self.session.state.opened
         left = {number: it for number, it in opened.scans.items() if number not in scan_ids}
         self.session.state.opened = replace(opened, scans=left)
-        self.session.annotating.forget_typing()
+        self.session.annotating.forget_typing()  # letters that came meanwhile
         if self._is_open(scan_ids):
             self.session.navigation.back()
         if self.session.state.browse is not None:
