@@ -655,6 +655,28 @@ def test_notes_are_written_in_the_history() -> None:
     assert session.state.route == f"/history/scans/{session.state.result.scan_id}"
 
 
+def test_who_looks_into_the_history_before_the_scan_is_kept_sees_it_come() -> None:
+    is_looked_at = asyncio.Event()
+
+    class Late(Answers):
+        async def draw_overlay(self, answer: Answer) -> bytes:
+            await is_looked_at.wait()
+            drawn: bytes = await shared_engine().draw_overlay(answer)
+            return drawn
+
+    async def work(session: Session) -> None:
+        await session.scanning.receive("spot.jpg", BCC)
+        await session.scanning.check()
+        session.navigation.go("/history")
+        await session.keeping.refresh()
+        assert session.texts("history.empty_title") in texts_of(screen_of(session))
+        is_looked_at.set()
+        await session.scanning.idle()
+        assert session.texts("history.n_scans", count=1) in texts_of(screen_of(session))
+
+    play(work, engine=Late())
+
+
 def test_the_slider_makes_the_map_stronger_and_sends_the_same_pictures() -> None:
     async def work(session: Session) -> None:
         await judged(session)

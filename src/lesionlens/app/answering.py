@@ -129,6 +129,7 @@ class Answering:
             return
         if self._is_shown(answer):
             self._change(scan_id=scan.id, save_error=None)
+        await self.session.keeping.reload()  # who was faster looks into the history already
 
     def _report(self, result: Result, device: dict[str, str]) -> Report:
         from lesionlens.app.pdf_report import Report
