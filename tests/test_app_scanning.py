@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -487,6 +488,34 @@ def test_two_taps_on_check_judge_once() -> None:
     session = play(work, engine=Counting())
     assert session.state.stack == ("/scan", "/result")
     assert len(asked) == session.history.count() == 1
+
+
+def test_check_is_heard_while_a_slow_disk_still_takes_the_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_written, save = threading.Event(), resuming.save
+
+    def save_late(*arguments: Any) -> None:
+        is_written.wait(60)
+        save(*arguments)
+
+    monkeypatch.setattr(resuming, "save", save_late)
+
+    async def work(session: Session) -> None:
+        receiving = asyncio.create_task(session.scanning.receive("spot.jpg", BCC))
+        while session.state.route != "/crop":
+            await asyncio.sleep(0.01)
+        checking = asyncio.create_task(session.scanning.check())
+        try:
+            while session.state.route != "/result":
+                assert not checking.done(), "the tap on Check came to nothing"
+                await asyncio.sleep(0.01)
+        finally:
+            is_written.set()
+        await asyncio.gather(receiving, checking)
+
+    play(work, folder=tmp_path)
+    assert not (tmp_path / "unfinished").exists()
 
 
 # ---------------------------------------------------------------- the answer

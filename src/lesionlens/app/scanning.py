@@ -99,6 +99,7 @@ class Scanning:
             await self._take_in(name, data, origin)
         finally:
             self._is_busy = False
+        await self._remember()  # which a slow disk makes long: the crop can be used meanwhile
 
     @guarded
     async def _take_in(self, name: str, data: bytes | None, origin: str) -> None:
@@ -115,7 +116,6 @@ class Scanning:
             return
         self._show(photo, framing.WHOLE, origin)
         await self.filming.settle()
-        await self._remember()
 
     def _show(self, photo: Photo, box: Box, origin: str) -> None:
         """Open the crop for a photo; one that was there is put away."""
