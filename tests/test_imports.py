@@ -223,8 +223,8 @@ app(["--help"])
 """
 
 
-def fastest(*arguments: str, n_runs: int = 4) -> float:
-    """The least processor time of a few runs of Python, in seconds.
+def processor_seconds(*arguments: str) -> float:
+    """Processor time of a run of Python.
 
     One thread that waits for nothing: on an idle machine that is its wall time, and on a busy
     one what others do does not count.
@@ -235,20 +235,23 @@ def fastest(*arguments: str, n_runs: int = 4) -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime
 
-    times = []
-    for _ in range(n_runs):
-        before = seconds()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=True, timeout=60)
-        times.append(seconds() - before)
-    return min(times)
+    before = seconds()
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True, timeout=60)
+    return seconds() - before
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"]], ids=" ".join)
 def test_help_starts_in_under_0_3_seconds(arguments: list[str]) -> None:
-    ours = fastest("-m", "lesionlens", *arguments)
-    if ours >= 0.3:  # a slow machine: then at most twice what its tools take
-        floor = fastest("-c", BARE_HELP)
-        assert ours < 2 * floor, f"{ours:.2f} s; a help page of Typer's takes {floor:.2f} s"
+    ours = floor = float("inf")
+    for n_runs in range(1, 21):  # by turns, until the least of each is what it is
+        ours = min(ours, processor_seconds("-m", "lesionlens", *arguments))
+        if ours < 0.3:
+            return
+        # A slow machine: then at most twice what its tools take; 1.7 times is usual.
+        floor = min(floor, processor_seconds("-c", BARE_HELP))
+        if n_runs >= 4 and ours < 2 * floor:
+            return
+    pytest.fail(f"{ours:.2f} s; a help page of Typer's takes {floor:.2f} s")
 
 
 def test_the_public_names_resolve() -> None:
