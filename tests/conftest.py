@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -19,6 +20,19 @@ from lesionlens import phantoms
 # Hypothesis's own profile for CI: the same examples every time, and no limit to what one takes,
 # which a busy machine passes now and then. --hypothesis-profile=default looks for new ones.
 hypothesis.settings.load_profile("ci")
+
+# No matter of the terminal, the network and the shell that the tests are run from: where lines
+# break, colours in what is compared, a proxy before servers of this machine, and, of a command
+# that a script runs behind its back with `&`, that Ctrl-C is ignored.
+os.environ["COLUMNS"] = "80"
+for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):  # all that Rich and Typer heed
+    os.environ.pop(_name, None)
+for _name in ("NO_PROXY", "no_proxy"):
+    os.environ[_name] = ",".join(
+        filter(None, [os.environ.get(_name), "127.0.0.1,localhost,0.0.0.0"])
+    )
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
