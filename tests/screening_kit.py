@@ -108,8 +108,10 @@ def read_badly(item: Item) -> Reading:
         case "leave":
             os._exit(3)
         case "hang":
+            _note_hanging(item)
             time.sleep(3600)
         case "spin":  # and never lets another thread of the interpreter run
+            _note_hanging(item)
             re.match(r"(a+)+b", "a" * 60)
         case "eat":
             np.ones(1 << 33, np.uint8)
@@ -119,3 +121,15 @@ def read_badly(item: Item) -> Reading:
                 trace.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
     return read_item(item)
+
+
+def _note_hanging(item: Item) -> None:
+    folder = Path(item.location).parent.with_name("hanging")
+    folder.mkdir(exist_ok=True)
+    (folder / str(os.getpid())).touch()
+
+
+def hanging(photos: Path) -> list[int]:
+    """The processes, alive or not, in which an item of the folder ``photos`` hangs or hung."""
+    folder = photos.with_name("hanging")
+    return [int(path.name) for path in folder.iterdir()] if folder.exists() else []

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,11 +15,12 @@ import tiny_model
 from lesionlens.bundle import Bundle
 from lesionlens.classifier import Classifier
 from lesionlens.errors import LesionLensError
+from lesionlens.screening import local
 from lesionlens.screening.items import Item, Row
 from lesionlens.screening.job import chunk_files
 from lesionlens.screening.progress import Pause, Snapshot, Stop
 from lesionlens.screening.worker import judge_items
-from screening_kit import errors_of, items_in, rows_of, run, write_photos
+from screening_kit import errors_of, hanging, items_in, rows_of, run, write_photos
 
 BAD = "screening_kit:read_badly"
 
@@ -71,13 +73,29 @@ def test_a_file_that_kills_its_process_is_one_failure_and_nothing_else_is_lost(
     assert "SIGSEGV" in errors[4]
 
 
-def test_a_file_that_hangs_is_one_failure(tmp_path: Path, bundle: Bundle, photos: Path) -> None:
+def test_a_file_that_hangs_is_one_failure(
+    tmp_path: Path, bundle: Bundle, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that runs fast while one hangs, so that none is late that is only slow."""
     folder = shutil.copytree(photos, tmp_path / "photos")
     for name in ("hang", "spin"):
         shutil.copy(folder / "00000.jpg", folder / f"{name}.jpg")
-    totals = run(tmp_path / "out", bundle, items_in(folder), reader=BAD, timeout_s=3.0)
+    ahead_s = 0.0
+    monkeypatch.setattr(local, "monotonic", lambda: time.monotonic() + ahead_s)
+    monkeypatch.setattr(local, "_LOOK_S", 0.01)
+
+    def hurry(snapshot: Snapshot) -> None:
+        nonlocal ahead_s
+        if any(map(psutil.pid_exists, hanging(folder))):
+            ahead_s += 1
+
+    totals = run(
+        tmp_path / "out", bundle, items_in(folder), workers=1, reader=BAD, timeout_s=60.0,
+        listener=hurry,
+    )  # fmt: skip
     assert totals.reasons == {"timed_out": 2}
     assert totals.n_judged == 60
+    assert len(hanging(folder)) >= 3  # what is in a chunk with it is not to blame
 
 
 def test_a_stop_finishes_what_runs_and_the_next_run_does_the_rest(
@@ -104,9 +122,12 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_the_next_run_does_the_rest
     tmp_path: Path, bundle: Bundle, photos: Path
 ) -> None:
     out = tmp_path / "out"
+    # One worker: another would be killed, and leave what it was writing to the next run to sweep.
+    full = "screening_kit_full:read_until_full"
     with pytest.raises(LesionLensError, match=r"cannot be written \(No space left on device"):
-        run(out, bundle, items_in(photos), reader="screening_kit_full:read_until_full")
+        run(out, bundle, items_in(photos), workers=1, reader=full)
     kept = {path.name for path in (out / "chunks").iterdir()}
+    assert "00000000.parquet" in kept
     assert all(name.endswith(".parquet") and not name.startswith(".") for name in kept)
     assert run(out, bundle, items_in(photos)).n_judged == 60
     run(tmp_path / "whole", bundle, items_in(photos))
@@ -132,7 +153,10 @@ def test_what_a_source_raises_ends_the_run_after_what_came_before(
     assert run(tmp_path / "out", bundle, items_in(photos)).n_judged == 60
 
 
-def test_a_pause_sends_out_what_is_there(tmp_path: Path, bundle: Bundle, photos: Path) -> None:
+def test_a_pause_sends_out_what_is_there(
+    tmp_path: Path, bundle: Bundle, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_PATIENCE_S", 3600)  # which would send it out, too
     done = threading.Event()
 
     def items():
