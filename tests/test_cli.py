@@ -115,7 +115,7 @@ def test_output_that_cannot_be_written_is_told_once(
     command += ["--model", str(bundle), "--views", "1", "--format", form]
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False
         )
     assert done.returncode == 2
     assert done.stderr == "lesionlens: standard output: No space left on device\n"
@@ -137,7 +137,7 @@ def test_names_and_symbols_that_are_no_text_are_spelled_out(
     shown = "\\udcff[red]" + ("●" if encoding == "utf-8" else "\\u25cf") + ".jpg"
     for more in ([], ["-o", "answers"]):
         done = subprocess.run(
-            [*command, *more], cwd=tmp_path, env=environment, capture_output=True, timeout=60,
+            [*command, *more], cwd=tmp_path, env=environment, capture_output=True, timeout=300,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -158,7 +158,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, phantom_jpeg:
     assert process.stderr is not None
     process.stdout.close()
     errors = process.stderr.read()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=300) == 1
     assert errors == ""
 
 
@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_during_prepare_is_told_and_the_same_command_goes_o
     arguments = ["data", "prepare", str(archive), "-o", str(archive.parent / "cache")]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -185,7 +185,7 @@ def test_a_disk_that_fills_up_during_prepare_is_told_and_the_same_command_goes_o
     assert "cannot be written" in line
     done = subprocess.run(
         [sys.executable, "-m", "lesionlens", *arguments],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(load_cache(archive.parent / "cache").images) == 16

@@ -26,7 +26,7 @@ def run(name: str, *arguments: object, model: Path | None = None) -> subprocess.
         environment["LESIONLENS_MODEL"] = str(model)
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     return done

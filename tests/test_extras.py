@@ -77,7 +77,7 @@ def run_without_extras(*calls: list[object], cwd: Path) -> list[Done]:
     texts = [[str(word) for word in call] for call in calls]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps([BROUGHT, texts])],
-        cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+        cwd=cwd, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [Done(*values) for values in json.loads(done.stdout)]

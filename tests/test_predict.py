@@ -361,7 +361,7 @@ def test_ctrl_c_leaves_whole_rows_on_stdout_and_no_half_file(
     assert streamed.stdout is not None
     first = streamed.stdout.readline()
     streamed.send_signal(signal.SIGINT)
-    out, err = streamed.communicate(timeout=60)
+    out, err = streamed.communicate(timeout=300)
     assert streamed.returncode == 130
     assert "Traceback" not in err
     rows = [json.loads(line) for line in (first + out).splitlines()]
@@ -372,7 +372,7 @@ def test_ctrl_c_leaves_whole_rows_on_stdout_and_no_half_file(
     while not list(tmp_path.glob(".answers.csv.*")) and time.monotonic() < waiting_until:
         time.sleep(0.02)
     to_file.send_signal(signal.SIGINT)
-    _, stderr = to_file.communicate(timeout=60)
+    _, stderr = to_file.communicate(timeout=300)
     assert to_file.returncode == 130
     assert b"Traceback" not in stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["many"]
