@@ -205,11 +205,13 @@ def test_a_process_that_dies_is_told_and_the_next_run_goes_on(
     def start_and_kill(module: str) -> Any:
         process = start(module)
         process.kill()
+        process.wait()
         return process
 
     monkeypatch.setattr(reports, "start_child", start_and_kill)
-    with pytest.raises(LesionLensError, match="wrote its DICOM report has ended, code -9"):
-        report_on(photos, tmp_path, bundle, workers=2)
+    for run_id in ("run", "run" * 9000):  # the latter is too long for any buffer to hide the end
+        with pytest.raises(LesionLensError, match="wrote its DICOM report has ended, code -9"):
+            report_on(photos, tmp_path, bundle, workers=2, run_id=run_id)
     monkeypatch.setattr(reports, "start_child", start)
     assert report_on(photos, tmp_path, bundle, workers=2).n == 4
 

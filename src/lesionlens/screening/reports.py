@@ -208,5 +208,6 @@ class _Writers:
             process = self._of_thread.process = start_child(report_process.__name__)
             self._all.append(process)
             assert process.stdin is not None
-            pickle.dump(self._series, process.stdin)
+            with suppress(OSError):  # it is dead already, which its answer will tell
+                pickle.dump(self._series, process.stdin)
         return process
