@@ -21,7 +21,7 @@ from archive_server import jpeg
 from dicom_kit import PATIENT, encoded, make, of_jpeg
 from lesionlens.bundle import Bundle
 from lesionlens.errors import ImageError
-from lesionlens.screening import dividing, remote
+from lesionlens.screening import dividing, remote, services
 from lesionlens.screening.dicom import PATIENT_COLUMNS
 from lesionlens.screening.items import Item
 from lesionlens.screening.job import Job
@@ -136,7 +136,10 @@ def test_an_archive_at_an_address_gives_the_rows_of_the_folder(
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setattr(remote, "_PATIENCE_S", 600.0)  # the server runs in this process, if let
+    monkeypatch.setattr(services, "_READ_S", 60.0)
+    monkeypatch.setattr(services, "_CONNECT_S", 60.0)
     server = Site()
     yield server
     server.close()

@@ -21,7 +21,7 @@ import pytest
 import tiny_model
 from archive_server import jpeg
 from lesionlens.errors import ImageError, LesionLensError
-from lesionlens.screening import remote
+from lesionlens.screening import remote, services
 from lesionlens.screening.items import Item
 from lesionlens.screening.reading import read_item
 from lesionlens.screening.sources import ImageSource, SourceOptions
@@ -105,6 +105,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", made.url)
     monkeypatch.setenv("NO_GCE_CHECK", "true")  # no time lost in looking for Google's machines
     monkeypatch.setattr(remote, "_BASE_S", 0.01)
+    monkeypatch.setattr(remote, "_PATIENCE_S", 600.0)  # the store runs in this process, if let
+    monkeypatch.setattr(services, "_READ_S", 60.0)
+    monkeypatch.setattr(services, "_CONNECT_S", 60.0)
     yield made
     made.close()
 

@@ -88,7 +88,7 @@ def test_no_secret_is_in_a_run_folder_nor_said(site: Site, run: Run, tmp_path: P
     ).encode()
     site.faults["/refused.jpg"] = ["403"] * 9
     site.faults["/bad o'f.jpg"] = ["400"] * 9
-    site.faults["/moved.jpg"] = [f"to {site.url}/elsewhere.jpg?sig={SECRET}%2F"]
+    site.faults["/moved.jpg"] = [f"to {site.url}/elsewhere.jpg?sig={SECRET}%2F"] * 9
     site.faults["/elsewhere.jpg"] = ["400"] * 9
     sources = [
         f"{entrance}/lists/all.csv?{SIGNED}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import socket
 import threading
-import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
@@ -93,8 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if fault == "stall":
-            time.sleep(2)
+        if fault == "stall":  # until whoever asked has had enough
+            self.connection.settimeout(60)
+            self.connection.recv(1)
         self.wfile.write(content[: len(content) // 2] if fault == "half" else content)
 
     def _index(self, folder: str) -> bytes:
