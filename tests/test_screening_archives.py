@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -561,10 +562,12 @@ def test_a_thread_keeps_few_archives_open(tmp_path: Path) -> None:
         write_zip(tmp_path / f"{n:02}.zip", {f"{k}.jpg": jpeg(k) for k in range(2)})
     items = list(ImageSource([str(tmp_path)]))
     random.Random(0).shuffle(items)
-    before = psutil.Process().num_fds()
+    most = 0
     for item in items:
         read_item(item)
-    assert psutil.Process().num_fds() - before <= archives._OPEN
+        files = (file.path for file in psutil.Process().open_files())
+        most = max(most, sum(path.startswith(f"{tmp_path}{os.sep}") for path in files))
+    assert 0 < most <= archives._OPEN
 
 
 @pytest.mark.parametrize("suffix", TARS[1:])
@@ -698,7 +701,7 @@ def whole(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", ["zip", *TARS])
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_no_damage_does_more_than_fail(
     suffix: str, seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -709,6 +712,7 @@ def test_no_damage_does_more_than_fail(
     found = members.members_of(
         str(path), "a", "zip" if suffix == "zip" else "tar", members.Listing(), extra={}
     )
+    began = time.thread_time()
     for item in found:
         assert isinstance(item, Item)
         reason = outcome(dataclasses.replace(item, spool="") if isinstance(item, Member) else item)[
@@ -716,3 +720,4 @@ def test_no_damage_does_more_than_fail(
         ]
         known = {"bad_archive", "encrypted", "unsupported_format", "too_large"}
         assert reason in known or len(reason) == 64
+    assert time.thread_time() - began < 2  # of work, however long it took

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -204,7 +205,13 @@ def test_two_runs_do_not_work_in_one_folder(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fcntl", reason="no such locks here")
-    monkeypatch.setattr(jobs, "_LOCK_PATIENCE_S", 0.3)
+    now_s = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=sleep))
     told: list[str] = []
     with (
         Job(tmp_path / "out", settings),
@@ -212,6 +219,7 @@ def test_two_runs_do_not_work_in_one_folder(
     ):
         Job(tmp_path / "out", settings, wait=told.append)
     assert len(told) == 1
+    assert now_s > 50
     Job(tmp_path / "out", settings).lock.release()
 
 
@@ -221,12 +229,19 @@ def test_a_run_waits_for_the_workers_of_one_that_was_killed(
     pytest.importorskip("fcntl", reason="no such locks here")
     job = Job(tmp_path / "out", settings)
     child = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(1.5)"], pass_fds=[job.lock.descriptor]
-    )
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE,
+        pass_fds=[job.lock.descriptor],
+    )  # fmt: skip
     job.lock.release()
     told: list[str] = []
-    with Job(tmp_path / "out", settings, wait=told.append):
-        assert child.poll() is not None or child.wait(1) == 0
+
+    def end_the_child(words: str) -> None:
+        told.append(words)
+        assert child.poll() is None
+        child.communicate()
+
+    with Job(tmp_path / "out", settings, wait=end_the_child):
+        assert child.returncode == 0
     assert told == [f"{tmp_path / 'out'}: waiting for another run's workers to end"]
 
 

@@ -178,9 +178,18 @@ def test_pools_that_give_nothing_back_end_the_run_with_what_ray_said(
 def test_a_pool_that_is_silent_for_long_makes_room_for_another(
     run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_engine, "_PATIENCE_S", 0.3)
+    now_s = 0.0
+    monkeypatch.setattr(ray_engine, "monotonic", lambda: now_s)
     monkeypatch.setattr(ray_engine, "n_cores", lambda: 1)  # half a core an actor
-    monkeypatch.setattr(FakePool, "react", lambda pool, chunk: len(FakePool.made) - 1)
+
+    def be_silent_at_first(pool: FakePool, chunk: Chunk) -> int:
+        nonlocal now_s
+        if len(FakePool.made) > 1:
+            return 1
+        now_s += ray_engine._PATIENCE_S + 1
+        return 0
+
+    monkeypatch.setattr(FakePool, "react", be_silent_at_first)
     assert run(100) == 100
     assert len(FakePool.made) == 2
 
@@ -237,4 +246,4 @@ def test_a_desk_gives_every_place_its_chunk_in_whatever_order_calls_arrive() -> 
         assert await first == b"first"
         assert [await desk.take(place) for place in (1, 2, 3)] == [b"second", b"", None]
 
-    asyncio.run(asyncio.wait_for(use(), 10))
+    asyncio.run(asyncio.wait_for(use(), 60))
