@@ -14,7 +14,8 @@ import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from lesionlens.app.texts import Texts
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page, Playwright
+    from playwright.sync_api import Browser, FileChooser, Locator, Page, Playwright
 
 #: Screens that the layouts have to hold on: small phone, phone, tablet, laptop.
 SMALL, PHONE, TABLET, LAPTOP = (360, 740), (390, 844), (820, 1180), (1280, 800)
@@ -54,7 +55,10 @@ _FLAGS = (
 )
 #: What Flet's client asks for and our policy refuses, at every start; nothing else may go wrong.
 REFUSED = "https://cdn.jsdelivr.net/npm/@rive-app/"
-_WAIT_MS = 30_000
+#: What a browser says of a picker that is asked for long after the tap: it opens none then.
+_TOO_LONG_AGO = "File chooser dialog can only be shown with a user activation"
+#: Whatever is waited for; a machine may have better things to do for many seconds.
+WAIT_MS = 60_000
 
 
 def find_chromium() -> str | None:
@@ -83,7 +87,10 @@ class Server:
     def stop(self) -> tuple[int, str]:
         """Press Ctrl-C; returns the exit code and what was said on stderr."""
         self.process.send_signal(signal.SIGINT)
-        _, said = self.process.communicate(timeout=20)
+        try:
+            _, said = self.process.communicate(timeout=WAIT_MS / 1000)
+        finally:
+            self.process.kill()  # which one that has ended does not feel
         return self.process.returncode, said
 
 
@@ -149,7 +156,7 @@ def through(proxy: str) -> tuple[str, str]:
 def consent_of(browser: Browser, url: str) -> Any:
     """Go through the first screen; returns what the browser keeps of it, for ``App.open``."""
     app = App.open(browser, url)
-    app.page.wait_for_function("localStorage.getItem('flutter.lesionlens.preferences') !== null")
+    app.wait_for_kept()
     kept = app.page.context.storage_state()
     app.close()
     return kept
@@ -166,6 +173,7 @@ class App:
     page: Page
     texts: Texts
     problems: list[str] = field(default_factory=list)  # errors that the browser reported
+    n_refused_pickers: int = 0
 
     @classmethod
     def open(
@@ -209,7 +217,7 @@ class App:
             accept_downloads=True,
             storage_state=kept,
         )
-        context.set_default_timeout(_WAIT_MS)
+        context.set_default_timeout(WAIT_MS)
         app = cls(context.new_page(), Texts(language))
         app.page.on("pageerror", lambda error: app.problems.append(f"error: {error}"))
         app.page.on("console", app._hear)
@@ -224,6 +232,7 @@ class App:
         return app
 
     def _hear(self, message: Any) -> None:
+        self.n_refused_pickers += _TOO_LONG_AGO in message.text
         if message.type == "error" and REFUSED not in message.text:
             self.problems.append(f"{message.text} ({message.location.get('url', '')})")
 
@@ -252,17 +261,34 @@ class App:
 
     def tap(self, name: str | re.Pattern[str], *, role: str = "button") -> None:
         """Tap a control, having scrolled to it and waited until it can be used and stands still."""
-        found = self.wait_for(name, role=role)
-        self._wait_for(found.and_(self.page.locator(":not([aria-disabled=true])")))
-        x, y, width, height = self.place_of(found)
-        self.page.mouse.click(x + width / 2, y + height / 2)
+        found = self.wait_for_usable(name, role=role)
+
+        def is_hit() -> bool:
+            x, y, width, height = self.place_of(found)
+            self._ask(_WATCH_TAP, found.element_handle())
+            self.page.mouse.click(x + width / 2, y + height / 2)
+            return bool(self._ask(_IS_HIT))  # else it was moved away under the mouse
+
+        self.until(is_hit, f"{name!r} is hit")
+
+    def box_of(self, found: Locator) -> tuple[float, float, float, float]:
+        """Return where something stands still (x, y, width, height), on the screen or not."""
+        boxes: list[list[float]] = []
+
+        def stands_still() -> bool:
+            self._wait_for(found)
+            boxes.append(self._ask(_STANDS_STILL, found.element_handle()))
+            return bool(boxes[-1])  # else another has taken its place, or will
+
+        self.until(stands_still, f"{found} stands still")
+        x, y, width, height = boxes[-1]
+        return x, y, width, height
 
     def place_of(self, found: Locator) -> tuple[float, float, float, float]:
         """Return where something is on the screen (x, y, width, height), scrolled into it."""
-        self._wait_for(found)
         size = self.page.viewport_size or {"width": 0, "height": 0}
         for _ in range(40):
-            x, y, width, height = self._ask(_STANDS_STILL, found.element_handle())
+            x, y, width, height = self.box_of(found)
             middle = y + height / 2
             if 0 <= middle <= size["height"] and 0 <= x + width / 2 <= size["width"]:
                 return x, y, width, height
@@ -273,7 +299,18 @@ class App:
 
     def settle(self) -> None:
         """Wait until the next frames are drawn."""
-        self._ask(_NEXT_FRAMES)
+        self.until(lambda: bool(self._ask(_NEXT_FRAMES)), "frames are drawn")
+
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Look again and again until something is so; ``what`` is said if it never is."""
+        over = time.monotonic() + WAIT_MS / 1000
+        while True:
+            is_last = time.monotonic() > over
+            if is_so():
+                return
+            if is_last:
+                raise AssertionError(f"not so: {what}; {self._told()}")
+            self.page.wait_for_timeout(20)
 
     def wait_for_text(self, text: str | re.Pattern[str]) -> Locator:
         """Wait until a text is on the screen or in a label; what is only announced is neither."""
@@ -288,16 +325,31 @@ class App:
         self._wait_for(found)
         return found
 
+    def wait_for_usable(self, name: str | re.Pattern[str], *, role: str = "button") -> Locator:
+        """Wait until there is a control with a name that is not greyed out."""
+        found = self.wait_for(name, role=role)
+        self._wait_for(found.and_(self.page.locator(":not([aria-disabled=true])")))
+        return found
+
+    def wait_for_address(self, route: str) -> None:
+        """Wait until the browser's address is a route: it may follow what is on the screen."""
+        self.page.wait_for_url(lambda url: url.endswith(route), wait_until="commit")
+
+    def wait_for_kept(self, words: str = "") -> None:
+        """Wait until the browser keeps preferences with these words: later than it shows them."""
+        self.page.wait_for_function(_KEEPS, arg=words)
+
     def _wait_for(self, found: Locator) -> None:
         from playwright.sync_api import TimeoutError as TooLate
 
         try:
             found.wait_for(state="attached")
         except TooLate as error:
-            raise AssertionError(
-                f"{str(error).splitlines()[-1].strip(' -')}; at {self.page.url} there is\n"
-                f"{self.read()}\nand went wrong\n{self.problems}"
-            ) from error
+            said = str(error).splitlines()[-1].strip(" -")
+            raise AssertionError(f"{said}; {self._told()}") from error
+
+    def _told(self) -> str:
+        return f"at {self.page.url} there is\n{self.read()}\nand went wrong\n{self.problems}"
 
     def _ask(self, script: str, element: Any = None) -> Any:
         """Return what a script finds out; ``evaluate`` would wait for a frozen page without end."""
@@ -321,17 +373,36 @@ class App:
         return str(self._ask(_READ_OUT))
 
     def upload(self, path: Path | str, button: str) -> None:
-        """Tap a button that asks for a file, and give it one."""
-        with self.page.expect_file_chooser() as asked:
-            self.tap(button)
-        asked.value.set_files(path)
+        """Tap a button that asks for a file, and give it one.
+
+        Where the server's answer takes five seconds, browsers take the tap for forgotten and open
+        no picker: people tap again then.
+        """
+        asked: list[FileChooser] = []
+        n_answered = -1
+
+        def hear(chooser: FileChooser) -> None:
+            asked.append(chooser)
+
+        def is_asked() -> bool:
+            nonlocal n_answered
+            if n_answered != self.n_refused_pickers:
+                n_answered = self.n_refused_pickers
+                self.tap(button)
+            return bool(asked)
+
+        self.page.on("filechooser", hear)
+        self.until(is_asked, f"{button!r} asks for a file")
+        self.page.remove_listener("filechooser", hear)
+        asked[0].set_files(path)
 
     def drop(self, name: str, data: bytes, *, kind: str = "drop") -> bool:
         """Drop a file on the page, or ``paste`` it; returns whether the page took it."""
         return bool(self.page.evaluate(_BRING, {"kind": kind, "name": name, "data": list(data)}))
 
-    def back(self) -> None:
-        """Press the browser's back button."""
+    def back(self, *, leaving: str) -> None:
+        """Press the browser's back button, once its address is the route that is left."""
+        self.wait_for_address(leaving)
         self.page.go_back(wait_until="commit")
         self.settle()
 
@@ -347,25 +418,41 @@ class App:
         return Path(path)
 
 
-#: The box of an element once two frames in a row have it in the same place, or after ten seconds:
-#: a page that draws no frames would be waited for without end.
+#: Tells later, when it is asked, whether a mouse that was pressed hit an element.
+_WATCH_TAP = """element => {
+  window.isHit = false;
+  window.addEventListener('pointerdown', ({clientX, clientY}) => {
+    const {left, top, right, bottom} = element.getBoundingClientRect();
+    window.isHit = element.isConnected && left <= clientX && clientX <= right
+      && top <= clientY && clientY <= bottom;
+  }, {capture: true, once: true});
+}"""
+_IS_HIT = "() => window.isHit"
+_KEEPS = """words => {
+  const kept = localStorage.getItem('flutter.lesionlens.preferences');
+  return kept !== null && JSON.parse(kept).includes(words);
+}"""
+#: The box of an element once two frames in a row have it in the same place; null if it is no longer
+#: there, or after ten seconds: a page that draws no frames would be waited for without end.
 _STANDS_STILL = """element => new Promise((resolve) => {
   const box = () => {
     const {x, y, width, height} = element.getBoundingClientRect();
     return [x, y, width, height];
   };
   let last = box();
-  setTimeout(() => resolve(box()), 10000);
+  setTimeout(() => resolve(null), 10000);
   const look = () => requestAnimationFrame(() => requestAnimationFrame(() => {
     const now = box();
-    if (now.every((value, i) => Math.abs(value - last[i]) < 0.5)) resolve(now);
+    if (!element.isConnected) resolve(null);
+    else if (now.every((value, i) => Math.abs(value - last[i]) < 0.5)) resolve(now);
     else { last = now; look(); }
   }));
   look();
 })"""
 _NEXT_FRAMES = """() => new Promise((resolve) => {
-  setTimeout(resolve, 10000);
-  requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  setTimeout(() => resolve(false), 10000);
+  const drawn = () => resolve(true);
+  requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(drawn)));
 })"""
 _READ_OUT = """() => [...document.querySelectorAll('flt-semantics-host *')]
   .map((e) => e.getAttribute('aria-label') || e.value

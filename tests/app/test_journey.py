@@ -100,7 +100,7 @@ def test_a_text_that_calls_itself_a_photo_is_refused_in_words(
 def test_the_language_changes_at_once_and_answers_follow(open_app: OpenApp, tmp_path: Path) -> None:
     app = open_app()
     check(app, save(tmp_path, "bcc", 1))
-    app.back()
+    app.back(leaving="/result")
     app.tap(app.texts("common.tab_settings"), role="tab")
     app.tap(LANGUAGES["id"])
     app.texts = Texts("id")
@@ -115,14 +115,14 @@ def test_back_leads_home_from_everywhere(open_app: OpenApp, tmp_path: Path) -> N
     home = app.texts("scan.invite")
     app.tap(app.texts("common.tab_learn"), role="tab")
     app.wait_for_text(app.texts("learn.intro"))
-    app.back()
+    app.back(leaving="/learn")
     app.wait_for_text(home)
     app.upload(save(tmp_path, "bcc", 1), app.texts("scan.choose"))
     app.wait_for_text(app.texts("crop.good"))
-    app.back()
+    app.back(leaving="/crop")
     app.wait_for_text(home)
     check(app, save(tmp_path, "bcc", 1))
-    app.back()
+    app.back(leaving="/result")
     app.wait_for_text(home)
 
 

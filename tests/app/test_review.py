@@ -92,6 +92,7 @@ def open_page(browser: Browser) -> Iterator[Opener]:
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]}, accept_downloads=True, **options
         )
+        context.set_default_timeout(kit.WAIT_MS)
         page = context.new_page()
         pages.append(page)
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -132,31 +133,51 @@ def shown(page: Page) -> list[str]:
 _TILES = """() => [...document.querySelectorAll('.tile:not([hidden])')]
   .sort((a, b) => a.dataset.place - b.dataset.place)
   .map((tile) => tile.querySelector('.name').title)"""
+#: Collects all that the page says from now on: it takes its words away again after some seconds.
+_HEAR = """() => {
+  const line = document.getElementById('said');
+  window.heard = [];
+  new MutationObserver(() => window.heard.push(line.textContent)).observe(line, {childList: true});
+}"""
 _WORDS = "button => button.firstChild.textContent"
-#: Milliseconds that a change of the filters takes, until the tiles are there and drawn.
-_TIMED = """([id, value]) => {
+#: Change one of the filters, until the tiles are there.
+_CHANGE = """([id, value]) => {
   const field = document.getElementById(id);
-  const began = performance.now();
   field.value = value;
   field.dispatchEvent(new Event(field.tagName === 'SELECT' ? 'change' : 'input', {bubbles: true}));
   document.getElementById('grid').getBoundingClientRect();
-  return performance.now() - began;
 }"""
-#: Scroll by so much every frame; the times between frames, sorted.
-_SCROLLED = """(step) => new Promise((resolve) => {
+N_FRAMES = 120
+#: Scroll by so much every frame.
+_SCROLL = """([step, frames]) => new Promise((resolve) => {
   const box = document.getElementById('grid');
-  const times = [];
-  let last = performance.now();
   const next = () => {
-    const now = performance.now();
-    times.push(now - last);
-    last = now;
     box.scrollTop += step;
-    if (times.length < 120) requestAnimationFrame(next);
-    else resolve(times.slice(1).sort((a, b) => a - b));
+    if (frames--) requestAnimationFrame(next);
+    else resolve();
   };
   requestAnimationFrame(next);
 })"""
+
+
+class Work:
+    """The milliseconds that a page keeps a processor busy: what others leave it does not count."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._session = page.context.new_cdp_session(page)
+        self._session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def so_far_ms(self, name: str) -> float:
+        """Return that of all threads, ever (ProcessTime), or of the page's own (TaskDuration)."""
+        found = self._session.send("Performance.getMetrics")["metrics"]
+        return 1000 * next(float(it["value"]) for it in found if it["name"] == name)
+
+    def of_ms(self, script: str, argument: Any) -> float:
+        """Return that of the page's own thread while a script runs."""
+        before = self.so_far_ms("TaskDuration")
+        self._page.evaluate(script, argument)
+        return self.so_far_ms("TaskDuration") - before
 
 
 def test_a_hundred_thousand_images_are_there_in_three_seconds_and_stay_smooth(
@@ -164,13 +185,12 @@ def test_a_hundred_thousand_images_are_there_in_three_seconds_and_stay_smooth(
 ) -> None:
     assert many.stat().st_size < 4_000_000
     page = open_page(many)
-    ready = page.evaluate("performance.now()")
-    assert ready < 3000
+    work = Work(page)
+    assert work.so_far_ms("ProcessTime") < 3000
     assert page.locator("#shown").inner_text() == "all shown"
     for step in (120, 40_000):
-        idle = page.evaluate(_SCROLLED, 0)[60]  # what others leave of this machine
-        median = page.evaluate(_SCROLLED, step)[60]
-        assert median < max(40, 3 * idle), f"{step}: a frame took {median:.0f} ms, idle {idle:.0f}"
+        took = work.of_ms(_SCROLL, [step, N_FRAMES]) / N_FRAMES
+        assert took < 40, f"{step}: a frame took {took:.0f} ms"
         assert page.locator(".tile").count() < 80
     page.keyboard.press("End")
     assert page.locator(".detail .bar .note").inner_text() == "100,000 of 100,000"
@@ -181,26 +201,27 @@ def test_a_hundred_thousand_images_are_filtered_and_sorted_at_once(
     many: Path, open_page: Opener
 ) -> None:
     page = open_page(many)
+    work = Work(page)
     for key in ("uncertainty", "verdict", "uri", "risk"):
-        page.evaluate(_TIMED, ["sort", key])  # the first time, it is sorted
+        page.evaluate(_CHANGE, ["sort", key])  # the first time, it is sorted
     changes = [
         ("text", "isic 00123"), ("text", "isic"), ("text", "nothing"), ("text", ""),
         ("label", "1"), ("label", ""), ("quality", "any"), ("quality", ""),
         ("sort", "uncertainty"), ("sort", "uri"),
     ]  # fmt: skip
     for field, value in changes:
-        took = min(page.evaluate(_TIMED, [field, value]) for _ in range(3))
+        took = work.of_ms(_CHANGE, [field, value])
         assert took < 200, f"{field}={value}: {took:.0f} ms"
     assert shown(page)[0] == "ISIC_0000000.jpg"
-    page.evaluate(_TIMED, ["text", "00123"])
+    page.evaluate(_CHANGE, ["text", "00123"])
     n_found = sum("00123" in f"{n:07}" for n in range(MANY))
     assert page.locator("#shown").inner_text() == f"{n_found:,} shown"
     for words in ("isic 00123", "123 0012 .JPG", "isic_00123 12399.jpg"):
-        page.evaluate(_TIMED, ["text", words])
+        page.evaluate(_CHANGE, ["text", words])
         terms = words.lower().split()
         n_found = sum(all(w in f"isic_{n:07}.jpg" for w in terms) for n in range(MANY))
         assert page.locator("#shown").inner_text() == f"{n_found:,} shown"
-    page.evaluate(_TIMED, ["text", "nothing"])
+    page.evaluate(_CHANGE, ["text", "nothing"])
     assert page.locator("#empty").is_visible()
     page.locator("#empty-reset").click()
     page.locator("#shown", has_text="all shown").wait_for()
@@ -280,8 +301,11 @@ def test_twenty_images_reviewed_by_keyboard_are_kept_and_exported(
         writer.writerows([*rows, {**rows[0], "uri": "elsewhere.jpg"}])
     other = open_page(few)
     assert other.locator("#reviewed").inner_text() == "0 of 60 reviewed"
+    other.evaluate(_HEAR)
     other.locator("#import-file").set_input_files(table)
-    other.get_by_text("20 decisions taken over, 1 of images that are not").wait_for()
+    other.locator("#reviewed", has_text="20 of 60 reviewed").wait_for()
+    said = " ".join(other.evaluate("heard"))
+    assert "20 decisions taken over, 1 of images that are not" in said
     assert exported(other) == rows
 
 

@@ -77,9 +77,15 @@ def test_a_scan_is_found_again_noted_on_taken_elsewhere_and_brought_back(
     app.wait_for_text(texts("history.your_notes"))
 
     write(app, texts("history.notes"), "itches at night")
-    app.wait_for_text(texts("history.not_saved_yet"))
+
+    def is_unsaved() -> bool:  # for a second only: who looks too late types another letter
+        page.keyboard.type(".")
+        app.settle()
+        return app.has_text(texts("history.not_saved_yet"))
+
+    app.until(is_unsaved, "notes that are typed are not saved yet")
     app.wait_for_text(re.compile(f"^{texts('history.saved')}$"))
-    app.back()
+    app.back(leaving="/history/scans/1")
     app.wait_for_text(texts("history.n_scans", count=1))
 
     write(app, texts("history.search"), "itches")

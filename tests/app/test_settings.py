@@ -59,10 +59,7 @@ def ground_of(app: kit.App) -> str:
 def wait_for_ground(app: kit.App, *roles: str, is_dark: bool) -> None:
     """Wait until the page has changed over; whole cards may cover most of it."""
     wanted = {role(name, is_dark=is_dark) for name in roles}
-    for _ in range(50):
-        if ground_of(app) in wanted:
-            return
-    raise AssertionError(f"the page is {ground_of(app)}, not one of {wanted}")
+    app.until(lambda: ground_of(app) in wanted, f"the page is one of {wanted}")
 
 
 def test_consent_is_asked_for_once_and_not_again_after_a_reload(open_app: OpenApp) -> None:
@@ -71,6 +68,7 @@ def test_consent_is_asked_for_once_and_not_again_after_a_reload(open_app: OpenAp
     app.wait_for(app.texts("consent.agree"))
     assert agree.get_attribute("aria-disabled") == "true"
     app.agree()
+    app.wait_for_kept()
     app.page.evaluate("sessionStorage.clear()")  # a new visit: the server knows nobody
     app.reload()
     app.wait_for(app.texts("common.tab_scan"), role="tab")
@@ -89,7 +87,7 @@ def test_a_language_chosen_before_consent_stays(open_app: OpenApp) -> None:
     app.wait_for_text(app.texts("consent.title"))
     app.agree()
     settings(app)
-    assert app.page.title().startswith("Setelan")
+    app.page.wait_for_function("document.title.startsWith('Setelan')")
 
 
 def test_what_was_chosen_is_still_so_in_a_new_session(open_app: OpenApp) -> None:
@@ -97,6 +95,7 @@ def test_what_was_chosen_is_still_so_in_a_new_session(open_app: OpenApp) -> None
     settings(app)
     app.tap(app.texts("settings.dark"))
     wait_for_ground(app, "surface", "surface_container_low", is_dark=True)
+    app.wait_for_kept('"theme": "dark"')
     app.page.evaluate("sessionStorage.clear()")
     app.reload()
     app.wait_for_text(app.texts("settings.language"))  # and the page is where it was
@@ -145,8 +144,7 @@ def test_the_browsers_back_and_escape_close_what_is_on_top(open_app: OpenApp) ->
     settings(app)
     app.tap(re_start(app.texts("settings.about")))
     app.wait_for_text(app.texts("about.purpose"))
-    assert app.page.url.endswith("/settings/about")
-    app.back()
+    app.back(leaving="/settings/about")
     app.wait_for_text(app.texts("settings.language"))
     app.tap(re_start(app.texts("settings.about")))
     app.wait_for_text(app.texts("about.purpose"))
@@ -173,7 +171,7 @@ def test_of_taps_that_overtake_the_server_the_last_one_counts(
         app.page.wait_for_timeout(pause_ms)
     app.page.wait_for_timeout(2000)  # what is seen on the way does not count
     app.wait_for_text(app.texts("history.empty_title"))
-    assert app.page.url.endswith("/history")
+    app.wait_for_address("/history")
 
 
 def test_a_keyboard_alone_gets_through_the_first_screen(open_app: OpenApp) -> None:
@@ -185,11 +183,13 @@ def test_a_keyboard_alone_gets_through_the_first_screen(open_app: OpenApp) -> No
         name for code, name in LANGUAGES.items() if code != "en"
     ]  # the chosen one is called so
     app.page.keyboard.press("Shift+Tab")
+    app.settle()
     app.page.keyboard.press("Space")
     box = app.find(app.texts("consent.read"), role="checkbox")
     app.page.wait_for_function(
         "box => box.getAttribute('aria-checked') === 'true'", arg=box.element_handle()
     )
+    app.wait_for_usable(app.texts("consent.agree"))  # what is greyed out, Tab leaves out
     walk(app, until=app.texts("consent.agree"))
     app.page.keyboard.press("Enter")
     app.wait_for(re_start(app.texts("common.tab_scan")))
