@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,12 +149,11 @@ def _serve(
         language=language,
         on_session=lambda page, session: open_door(page, session.scanning.receive),
     )
-    # Not asked first whether the usual port is free: another one may take it in between.
-    for number in (USUAL_PORT, 0) if port is None else (port,):
-        try:
-            serve(main, host=host, port=number, open_browser=open_browser, on_ready=ready)
-        except LesionLensError:
-            if number != USUAL_PORT or port is not None:
-                raise
-        else:
-            return
+    serve_at = partial(serve, main, host=host, open_browser=open_browser, on_ready=ready)
+    if port is not None:
+        serve_at(port=port)
+        return
+    try:
+        serve_at(port=USUAL_PORT)
+    except LesionLensError:  # it is taken; had we asked before, another could take it in between
+        serve_at(port=0)
