@@ -67,6 +67,7 @@ def test_what_may_pass_is_asked_for_again(fault: str, site: Site) -> None:
 
 def test_a_server_that_stalls_is_asked_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "_READ_S", 1.0)
+    monkeypatch.setattr(remote, "ATTEMPTS", 20)
     site.files["/1.jpg"] = jpeg(1)
     site.faults["/1.jpg"] = ["stall", "stall"]
     assert fetched(f"{site.url}/1.jpg") == jpeg(1)
