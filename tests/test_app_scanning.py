@@ -738,16 +738,44 @@ def test_the_answer_is_handed_on_as_a_page() -> None:
 
 def test_the_next_answer_is_not_given_the_last_ones_map() -> None:
     async def work(session: Session) -> None:
-        first = await judged(session)
+        await judged(session)
+        first = session.state.result
+        assert first is not None
         session.navigation.home()
         await session.scanning.receive("other.jpg", jpeg_of("nevus"))
         await session.scanning.check()
         await session.scanning.answering.finish(first)  # late
         assert session.state.result is not None
-        assert session.state.result.answer is not first
+        assert session.state.result.answer is not first.answer
         assert session.state.result.overlay is None
 
     play(work)
+
+
+def test_who_is_at_the_next_answer_before_the_last_one_is_kept_has_both_kept() -> None:
+    comes_next = asyncio.Event()
+
+    class Late(Answers):
+        async def draw_overlay(self, answer: Answer) -> bytes:
+            await comes_next.wait()
+            drawn: bytes = await shared_engine().draw_overlay(answer)
+            return drawn
+
+    async def work(session: Session) -> None:
+        for photo in (BCC, jpeg_of("nevus")):
+            await session.scanning.receive("spot.jpg", photo)
+            await session.scanning.check()
+            session.navigation.home()
+        comes_next.set()
+        await session.scanning.idle()
+        assert session.history.count() == 2
+        result = session.state.result
+        assert result is not None
+        assert result.scan_id is not None
+        kept = session.history.scan(result.scan_id)
+        assert kept.probabilities == result.answer.prediction.probabilities
+
+    play(work, engine=Late())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -32,9 +32,12 @@ class Answering:
         self.session = session
 
     @guarded
-    async def finish(self, answer: Answer) -> None:
-        """Do what the verdict need not wait for: say it, draw the map, keep the scan."""
-        session = self.session
+    async def finish(self, result: Result) -> None:
+        """Do what the verdict need not wait for: say it, draw the map, keep the scan.
+
+        Kept it is even where the next verdict comes first.
+        """
+        session, answer = self.session, result.answer
         texts, prediction = session.texts, answer.prediction
         await session.device.announce(
             f"{headline(prediction, texts)}. {texts('common.not_a_diagnosis')}"
@@ -45,8 +48,8 @@ class Answering:
             overlay = None
         if self._is_shown(answer):
             self._change(overlay=overlay, overlay_opacity=FIRST_OPACITY[prediction.verdict])
-            if session.state.preferences.keeps_scans:
-                await self._save()
+        if session.state.preferences.keeps_scans:
+            await self._save(replace(result, overlay=overlay))
         if self._is_shown(answer):
             self._change(is_finishing=False)
 
@@ -61,7 +64,7 @@ class Answering:
         """Put the scan into the history."""
         result = self.session.state.result
         if result is not None and result.scan_id is None:
-            await self._save()
+            await self._save(result)
 
     @guarded
     async def remove(self) -> None:
@@ -105,9 +108,7 @@ class Answering:
             and result.answer.prediction.verdict != POOR_IMAGE
         )
 
-    async def _save(self) -> None:
-        result = self.session.state.result
-        assert result is not None
+    async def _save(self, result: Result) -> None:
         answer, spec = result.answer, self.session.engine.spec
         try:
             scan = await in_thread(
@@ -126,6 +127,8 @@ class Answering:
         except HistoryError as error:  # the answer stays, with the reason why it is not kept
             if self._is_shown(answer):
                 self._change(save_error=str(error))
+            else:
+                self.session.say(str(error), is_error=True)
             return
         if self._is_shown(answer):
             self._change(scan_id=scan.id, save_error=None)

@@ -299,9 +299,9 @@ class Scanning:
             return
         if session.state.draft is None or session.state.draft.photo is not draft.photo:
             return  # the person went back meanwhile
-        session.state.result = Result(answer, used_anyway=not gate)
+        session.state.result = result = Result(answer, used_anyway=not gate)
         session.navigation.replace("/result")
-        self._spawn(self.answering.finish(answer))
+        self._spawn(self.answering.finish(result))
         await self.settle()
 
     async def start_over(self) -> None:
