@@ -100,12 +100,13 @@ def start(bundle_dir: Path) -> Iterator[Start]:
     """A function that starts the command; what still runs when a test has failed is killed."""
     begun: list[subprocess.Popen[str]] = []
 
-    def call(*arguments: object) -> subprocess.Popen[str]:
+    def call(*arguments: object, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         begun.append(
             subprocess.Popen(
                 [*COMMAND, *map(str, arguments)],
-                env={**os.environ, "LESIONLENS_MODEL": str(bundle_dir)}, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, text=True, start_new_session=True,
+                # stderr is buffered, as for most, whatever the tests are run with.
+                env={**os.environ, "LESIONLENS_MODEL": str(bundle_dir), "PYTHONUNBUFFERED": ""},
+                stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
             )
         )  # fmt: skip
         return begun[-1]
@@ -372,6 +373,36 @@ def test_a_second_ctrl_c_ends_at_once_and_no_worker_stays(
     assert "judged altogether" not in talk, "it ended in good order"
     assert "Traceback" not in talk
     assert all(map(has_ended, workers))
+
+
+def test_ctrl_c_is_heard_while_nobody_takes_what_is_written(
+    start: Start, too_many: Path, tmp_path: Path
+) -> None:
+    """As in a terminal that Ctrl-S holds: the signal comes in the middle of a write."""
+    out = tmp_path / "out"
+    taken, full = os.pipe()
+    os.set_blocking(full, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(full, b"\n")
+    os.set_blocking(full, True)
+    process = start(too_many, "-o", out, "--workers", 2, "--json-progress", stderr=full)
+    os.close(full)
+    main = psutil.Process(process.pid)
+    wait_for(lambda: len(main.children()) == 2 and is_held_up(main))
+    process.send_signal(signal.SIGINT)
+    with open(taken, encoding="utf-8") as stream:
+        talk = stream.read().strip()
+    assert process.wait(60) == 130, talk
+    assert "Traceback" not in talk
+    assert all(map(json.loads, talk.splitlines()))
+
+
+def is_held_up(process: psutil.Process) -> bool:
+    """Whether a process that looks ten times a second how it goes has not done so for a while."""
+    before = process.num_ctx_switches()
+    time.sleep(1)
+    return process.num_ctx_switches() == before
 
 
 def has_ended(process: psutil.Process) -> bool:

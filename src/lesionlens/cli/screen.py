@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from time import monotonic
@@ -326,7 +326,8 @@ def _ended_by_signals(stop: Stop, view: View) -> Iterator[None]:
         if stop.is_requested:
             raise KeyboardInterrupt
         stop.request()
-        view.note("stopping: what has begun is finished; once more ends it at once")
+        with suppress(RuntimeError):  # a "reentrant call": it came in the middle of a write
+            view.note("stopping: what has begun is finished; once more ends it at once")
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
