@@ -78,7 +78,7 @@ def test_files_that_kill_or_stop_their_process_are_failures_and_nothing_else_is_
     folder = shutil.copytree(photos, tmp_path / "photos")
     for name in ("segfault", "leave", "eat", "hang"):
         shutil.copy(folder / "00000.jpg", folder / f"{name}.jpg")
-    bad = {"reader": "screening_kit:read_badly", "timeout_s": 5.0}
+    bad = {"reader": "screening_kit:read_badly", "timeout_s": 10.0}  # which no good one takes
     totals = run_by_ray(tmp_path / "ray", bundle, items_in(folder), **bad)
     assert totals.reasons == {"crashed": 2, "out_of_memory": 1, "timed_out": 1}
     run(tmp_path / "local", bundle, items_in(folder), **bad)
