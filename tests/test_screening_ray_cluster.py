@@ -49,7 +49,7 @@ def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def wait_for_actors_on_nodes(n: int) -> None:
     """Wait until so many nodes have an actor of the pool; each node starts those that it has."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while len({actor.ppid() for actor in actors()}) < n:
         assert time.monotonic() < until, f"{n} nodes were to have an actor"
         time.sleep(0.1)
