@@ -90,6 +90,19 @@ class Answers:
         return replace(answer, prediction=changed)
 
 
+class LateMap(Answers):
+    """The shared engine, whose maps are drawn when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_draw = asyncio.Event()
+
+    async def draw_overlay(self, answer: Answer) -> bytes:
+        await self.may_draw.wait()
+        drawn: bytes = await shared_engine().draw_overlay(answer)
+        return drawn
+
+
 # ---------------------------------------------------------------- a photo comes in
 
 
@@ -685,13 +698,7 @@ def test_notes_are_written_in_the_history() -> None:
 
 
 def test_who_looks_into_the_history_before_the_scan_is_kept_sees_it_come() -> None:
-    is_looked_at = asyncio.Event()
-
-    class Late(Answers):
-        async def draw_overlay(self, answer: Answer) -> bytes:
-            await is_looked_at.wait()
-            drawn: bytes = await shared_engine().draw_overlay(answer)
-            return drawn
+    engine = LateMap()
 
     async def work(session: Session) -> None:
         await session.scanning.receive("spot.jpg", BCC)
@@ -699,11 +706,11 @@ def test_who_looks_into_the_history_before_the_scan_is_kept_sees_it_come() -> No
         session.navigation.go("/history")
         await session.keeping.refresh()
         assert session.texts("history.empty_title") in texts_of(screen_of(session))
-        is_looked_at.set()
+        engine.may_draw.set()
         await session.scanning.idle()
         assert session.texts("history.n_scans", count=1) in texts_of(screen_of(session))
 
-    play(work, engine=Late())
+    play(work, engine=engine)
 
 
 def test_the_slider_makes_the_map_stronger_and_sends_the_same_pictures() -> None:
@@ -753,20 +760,14 @@ def test_the_next_answer_is_not_given_the_last_ones_map() -> None:
 
 
 def test_who_is_at_the_next_answer_before_the_last_one_is_kept_has_both_kept() -> None:
-    comes_next = asyncio.Event()
-
-    class Late(Answers):
-        async def draw_overlay(self, answer: Answer) -> bytes:
-            await comes_next.wait()
-            drawn: bytes = await shared_engine().draw_overlay(answer)
-            return drawn
+    engine = LateMap()
 
     async def work(session: Session) -> None:
         for photo in (BCC, jpeg_of("nevus")):
             await session.scanning.receive("spot.jpg", photo)
             await session.scanning.check()
             session.navigation.home()
-        comes_next.set()
+        engine.may_draw.set()
         await session.scanning.idle()
         assert session.history.count() == 2
         result = session.state.result
@@ -775,7 +776,23 @@ def test_who_is_at_the_next_answer_before_the_last_one_is_kept_has_both_kept() -
         kept = session.history.scan(result.scan_id)
         assert kept.probabilities == result.answer.prediction.probabilities
 
-    play(work, engine=Late())
+    play(work, engine=engine)
+
+
+def test_an_answer_is_finished_also_where_the_history_cannot_be_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(session: Session) -> None:
+        async def fail() -> None:
+            raise HistoryError("the disk is gone")
+
+        monkeypatch.setattr(session.keeping, "reload", fail)
+        await judged(session)
+        assert session.state.result is not None
+        assert session.state.result.scan_id is not None
+        assert not session.state.result.is_finishing
+
+    play(work)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

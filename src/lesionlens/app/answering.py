@@ -52,6 +52,7 @@ class Answering:
             await self._save(replace(result, overlay=overlay))
         if self._is_shown(answer):
             self._change(is_finishing=False)
+        await session.keeping.reload()  # who was faster looks into the history already
 
     @guarded
     async def set_opacity(self, event: Any) -> None:
@@ -132,7 +133,6 @@ class Answering:
             return
         if self._is_shown(answer):
             self._change(scan_id=scan.id, save_error=None)
-        await self.session.keeping.reload()  # who was faster looks into the history already
 
     def _report(self, result: Result, device: dict[str, str]) -> Report:
         from lesionlens.app.pdf_report import Report

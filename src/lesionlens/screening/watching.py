@@ -65,6 +65,7 @@ def is_settled(
     if wall - changed < STABLE_S:
         mark = (status.st_size, status.st_mtime_ns)
         known = before.get(item.location)
+        # Not `now`: it may have stood so for no longer than since the look.
         since = known[1] if known and known[0] == mark else time.monotonic()
         seen[item.location] = (mark, since)
         return now - since >= STABLE_S
